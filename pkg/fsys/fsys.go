@@ -17,6 +17,7 @@ import (
 
 // A Node names a file, directory, link or device of one tree. Readers use the
 // low 56 bits; the top 8 are left to whoever joins several trees into one.
+// 0 and 1 name nothing but perhaps the root, since FUSE keeps them for itself.
 // A reader must answer any value at all without harm, be it only with
 // [ErrStale].
 type Node uint64

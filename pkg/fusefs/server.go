@@ -1,0 +1,272 @@
+// Package fusefs answers the kernel's FUSE requests from a [fsys.FS].
+//
+// Start with [New], which takes the /dev/fuse descriptor of a mount that
+// somebody else made, and [Server.Serve], which returns when the mount is gone.
+// The package neither mounts nor unmounts.
+//
+// go-fuse knows the protocol: its types describe every message, and its
+// protocol server negotiates INIT and answers whatever is rare. Reading the
+// device, the threads, the buffers and the answers to the frequent requests
+// are here, because nodes are stateless and answers need no allocation.
+package fusefs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/isomount/isomount/pkg/fsys"
+)
+
+// Options of a [Server]. The zero value is ready.
+type Options struct {
+	Log      *zap.Logger   // nil: none
+	Buffers  *Buffers      // nil: of its own
+	Journal  *Journal      // nil: of its own, gone with the process
+	Deadline time.Duration // a request that takes longer is answered EIO; 0: 30 s
+}
+
+const defaultDeadline = 30 * time.Second
+
+// interruptGrace is how long an interrupted request may go on before it is
+// answered EINTR. Programs do not expect reads of a file to be interrupted, so
+// it only serves to free those that wait for a disc that does not answer.
+const interruptGrace = 2 * time.Second
+
+// A Server serves one mount.
+type Server struct {
+	fs      fsys.FS
+	xattrs  fsys.XattrFS  // nil if fs has none
+	parents fsys.ParentFS // nil if fs has none
+	root    fsys.Node
+	dev     *os.File
+	devFD   int
+	opts    Options
+	log     *zap.Logger
+	proto   *fuse.ProtocolServer
+	journal *Journal
+	ready   chan struct{} // closed when INIT was answered
+	stats   counters
+	watch   watchdog
+
+	lead    chan struct{} // holds the right to read the device, when nobody has it
+	end     chan struct{} // closed when the connection has ended
+	endOnce sync.Once
+	wg      sync.WaitGroup
+
+	mu      sync.Mutex // guards the fields below
+	workers [slotCount]*worker
+	idle    int // workers that wait for lead
+	err     error
+}
+
+// New returns a server for the mount whose /dev/fuse descriptor is dev, which
+// stays the caller's. The descriptor must be in blocking mode.
+func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Buffers == nil {
+		o.Buffers = new(Buffers)
+	}
+	if o.Deadline == 0 {
+		o.Deadline = defaultDeadline
+	}
+	s := &Server{
+		fs: fs, root: fs.Root(), dev: dev, devFD: int(dev.Fd()), opts: o, log: o.Log, journal: o.Journal,
+		ready: make(chan struct{}), end: make(chan struct{}), lead: make(chan struct{}, 1),
+	}
+	s.xattrs, _ = fs.(fsys.XattrFS)
+	s.parents, _ = fs.(fsys.ParentFS)
+	if s.journal == nil {
+		j, err := NewJournal()
+		if err != nil {
+			return nil, err
+		}
+		s.journal = j
+	}
+	s.proto = newProtocol(s)
+	s.watch.init()
+	return s, nil
+}
+
+// Serve answers requests until the mount is gone, which is no error.
+func (s *Server) Serve() error {
+	s.wg.Go(s.watchLoop)
+	if err := s.adopt(); err != nil {
+		s.finish(err)
+	} else {
+		s.lead <- struct{}{}
+		s.spawn()
+	}
+	s.wg.Wait()
+	if s.opts.Journal == nil {
+		_ = s.journal.Close()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Ready waits until the kernel and the server have agreed on how to talk.
+func (s *Server) Ready(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	case <-s.end:
+		return errors.New("the mount ended before it was ready")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// finish ends all workers once they have answered what they hold.
+func (s *Server) finish(err error) {
+	s.endOnce.Do(func() {
+		s.mu.Lock()
+		s.err = err
+		s.mu.Unlock()
+		close(s.end)
+	})
+}
+
+// adopt answers what a predecessor left in the journal.
+func (s *Server) adopt() error {
+	request := s.journal.initRequest()
+	if request == nil {
+		return nil
+	}
+	var out [smallReply]byte
+	if _, err := s.negotiate(request, out[:]); err != nil {
+		return fmt.Errorf("repeat INIT: %w", err)
+	}
+	close(s.ready)
+	for i := range slotCount {
+		if inHeader(s.journal.slot(i)).Length != 0 {
+			s.replay(i)
+		}
+	}
+	return nil
+}
+
+// poisoned is how many processes may die with a request before it is refused.
+const poisoned = 2
+
+// replay answers the request that a predecessor left in slot i.
+func (s *Server) replay(i int) {
+	slot := s.journal.slot(i)
+	h := inHeader(slot)
+	n := int(h.Length)
+	deaths := s.journal.adopted(i, h.Unique)
+	if n < inHeaderBytes || n > slotBytes || deaths > poisoned {
+		s.log.Error("request refused: it ended the daemon before", zap.Uint32("op", h.Opcode), zap.Uint64("node", h.NodeId), zap.Uint32("times", deaths))
+		s.answer(h.Unique, unix.EIO)
+		h.Length = 0
+		return
+	}
+	w := s.newWorker(i)
+	w.begin(h.Unique)
+	w.handle(slot[:n])
+	w.finish()
+}
+
+// answer replies to a request with an error alone.
+func (s *Server) answer(unique uint64, e unix.Errno) {
+	var out [2]uint64 // an aligned fuse.OutHeader
+	s.write(putHeader(bytesOf(&out), unique, 0, e))
+}
+
+// write hands a reply to the kernel. ENOENT says that the request is gone: its
+// process was killed, or a predecessor had answered it.
+func (s *Server) write(reply []byte) {
+	for {
+		_, err := unix.Write(s.devFD, reply)
+		switch {
+		case err == nil, errors.Is(err, unix.ENOENT):
+			return
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue
+		case errors.Is(err, unix.ENODEV):
+			s.finish(nil)
+			return
+		}
+		s.log.Error("reply refused by the kernel", zap.Error(err), zap.Int("len", len(reply)))
+		return
+	}
+}
+
+// spawn starts a worker on a free slot; without one the server goes on with
+// those it has.
+func (s *Server) spawn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range workerCount {
+		if s.workers[i] == nil {
+			w := s.newWorker(i)
+			s.workers[i] = w
+			s.wg.Go(w.run)
+			return
+		}
+	}
+}
+
+// passLead lets another worker read the device.
+func (s *Server) passLead() {
+	s.mu.Lock()
+	alone := s.idle == 0
+	s.mu.Unlock()
+	s.lead <- struct{}{}
+	if alone {
+		s.spawn()
+	}
+}
+
+// takeLead waits for the right to read the device. It tells a worker to go when
+// the mount has ended or enough others wait already.
+func (s *Server) takeLead() bool {
+	const waiting = 2 // workers that are kept waiting
+	s.mu.Lock()
+	if s.idle >= waiting {
+		s.mu.Unlock()
+		return false
+	}
+	s.idle++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.idle--
+		s.mu.Unlock()
+	}()
+	select {
+	case <-s.end:
+		return false
+	case <-s.lead:
+		return true
+	}
+}
+
+// Stats are what a server has done since it was started.
+type Stats struct {
+	Requests  uint64 `json:"requests"`
+	ReadBytes uint64 `json:"readBytes"` // given to the kernel
+	Errors    uint64 `json:"errors"`    // requests answered EIO
+	Late      uint64 `json:"late"`      // requests that passed the deadline
+}
+
+type counters struct{ requests, readBytes, errors, late atomic.Uint64 }
+
+// Stats returns the counters.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Requests: s.stats.requests.Load(), ReadBytes: s.stats.readBytes.Load(),
+		Errors: s.stats.errors.Load(), Late: s.stats.late.Load(),
+	}
+}

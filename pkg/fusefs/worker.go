@@ -1,0 +1,191 @@
+package fusefs
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"unsafe"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/isomount/isomount/pkg/fsys"
+)
+
+// States of a worker.
+const (
+	reading  = iota // has the lead, or waits for it
+	leading         // answers a request and has the lead
+	released        // answers a request; another may read the device
+)
+
+// A worker takes requests from the kernel and answers them.
+//
+// One worker at a time, the leader, reads the device. It keeps the lead while
+// it answers short requests, since handing it over costs more than the answer,
+// and passes it on before a long one. When an answer turns out to take long,
+// the watchdog passes the lead on in the worker's stead.
+type worker struct {
+	s    *Server
+	slot int
+	req  []byte // the slot's memory
+	out  []byte // of smallReply bytes
+	big  []byte // of largeReply bytes, while it is needed
+
+	// Reused from request to request, so that listing allocates nothing.
+	list  direntList
+	yield func(*fsys.Entry) bool
+
+	state  atomic.Int32
+	seq    atomic.Uint64 // counts requests
+	unique atomic.Uint64 // of the request that is not answered yet, else 0
+
+	interrupted atomic.Bool // the process that waits for it was sent a signal
+}
+
+func (s *Server) newWorker(slot int) *worker {
+	w := &worker{s: s, slot: slot, req: s.journal.slot(slot), out: make([]byte, smallReply)}
+	w.yield = w.addEntry
+	return w
+}
+
+// run serves until the mount ends.
+func (w *worker) run() {
+	defer w.leave()
+	for {
+		if !w.state.CompareAndSwap(leading, reading) {
+			if !w.s.takeLead() {
+				return
+			}
+			w.state.Store(reading)
+		}
+		n, ok := w.receive()
+		if !ok {
+			return
+		}
+		w.serve(w.req[:n])
+	}
+}
+
+// leave gives the slot back. A leader that ends has seen the mount end.
+func (w *worker) leave() {
+	w.s.mu.Lock()
+	w.s.workers[w.slot] = nil
+	w.s.mu.Unlock()
+}
+
+// receive reads the next request into the slot.
+func (w *worker) receive() (n int, ok bool) {
+	for {
+		inHeader(w.req).Length = 0 // and the page is resident
+		n, err := unix.Read(w.s.devFD, w.req)
+		switch {
+		case err == nil && n >= inHeaderBytes:
+			return n, true
+		case err == nil, errors.Is(err, unix.ENODEV):
+			w.s.finish(nil)
+			return 0, false
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ENOENT), errors.Is(err, unix.EAGAIN):
+			continue // the request was withdrawn while it was read
+		}
+		w.s.finish(fmt.Errorf("read /dev/fuse: %w", err))
+		return 0, false
+	}
+}
+
+// serve answers the request and leaves the worker leading if nobody took the
+// lead meanwhile.
+func (w *worker) serve(req []byte) {
+	w.begin(inHeader(req).Unique)
+	w.state.Store(leading)
+	w.s.watch.wake()
+	if isLong(req) {
+		w.release()
+	}
+	w.handle(req)
+	w.finish()
+}
+
+// begin notes which request the worker owes an answer.
+func (w *worker) begin(unique uint64) {
+	w.interrupted.Store(false)
+	w.unique.Store(unique)
+	w.seq.Add(1)
+	w.s.stats.requests.Add(1)
+}
+
+// finish notes that it owes none.
+func (w *worker) finish() {
+	inHeader(w.req).Length = 0
+	w.unique.Store(0)
+}
+
+// release passes the lead on, unless somebody did already.
+func (w *worker) release() {
+	if w.state.CompareAndSwap(leading, released) {
+		w.s.passLead()
+	}
+}
+
+// handle answers one request; a panic below is answered EIO for it alone.
+func (w *worker) handle(req []byte) {
+	defer w.dropBig()
+	defer func() {
+		if r := recover(); r != nil {
+			h := inHeader(req)
+			w.s.log.Error("panic while answering a request", zap.Any("panic", r), zap.Uint32("op", h.Opcode),
+				zap.Uint64("node", h.NodeId), zap.ByteString("stack", debug.Stack()))
+			w.fail(h.Unique, unix.EIO)
+		}
+	}()
+	w.dispatch(req)
+}
+
+// reply sends out, which holds a header and its payload, unless the watchdog
+// has answered the request already.
+func (w *worker) reply(out []byte) {
+	h := (*struct {
+		length uint32
+		status int32
+		unique uint64
+	})(unsafe.Pointer(&out[0]))
+	if w.unique.CompareAndSwap(h.unique, 0) {
+		w.s.write(out)
+	}
+}
+
+// fail answers a request with an errno.
+func (w *worker) fail(unique uint64, e unix.Errno) {
+	if e == unix.EIO {
+		w.s.stats.errors.Add(1)
+	}
+	w.reply(putHeader(w.out, unique, 0, e))
+}
+
+// outBuffer returns a buffer for a reply with n bytes of payload.
+func (w *worker) outBuffer(n int) ([]byte, error) {
+	if outHeaderBytes+n <= len(w.out) {
+		return w.out, nil
+	}
+	if w.big == nil {
+		buf, err := w.s.opts.Buffers.get()
+		if err != nil {
+			return nil, fmt.Errorf("reply buffer: %w", err)
+		}
+		w.big = buf
+	}
+	return w.big, nil
+}
+
+func (w *worker) dropBig() {
+	if w.big != nil {
+		w.s.opts.Buffers.put(w.big)
+		w.big = nil
+	}
+}
+
+// bytesOf views two words as the bytes of a reply header.
+func bytesOf(words *[2]uint64) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(words)), len(words)*8)
+}
