@@ -244,3 +244,28 @@ func TestUnknownJournalsAreRefused(t *testing.T) {
 		t.Errorf("empty file: got %v, want ErrJournal", err)
 	}
 }
+
+func TestJournalNote(t *testing.T) {
+	j, err := NewJournal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if got := j.Note(); got != nil {
+		t.Errorf("new journal: note %q", got)
+	}
+	for _, want := range []string{"first", "2"} {
+		if err := j.SetNote([]byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(j.Note()); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if err := j.SetNote(make([]byte, maxNote+1)); err == nil {
+		t.Error("a note that does not fit was taken")
+	}
+	if got := string(j.Note()); got != "2" {
+		t.Errorf("after a note that did not fit: %q", got)
+	}
+}

@@ -24,7 +24,9 @@ import (
 //	24  232 the INIT request as the kernel sent it
 //	256 16n per slot: unique of the request adopted last (8), how many
 //	        processes died with it unanswered (4), unused (4)
-//	4096    slots of slotBytes: a request as the kernel sent it; its length
+//	4096 4  length of the note, see Journal.SetNote
+//	4100    the note
+//	20480   slots of slotBytes: a request as the kernel sent it; its length
 //	        field is 0 while there is none
 //
 // Slots are page-aligned and touched before the kernel fills them, because a
@@ -45,7 +47,9 @@ const (
 	slotCount    = 16
 	slotBytes    = 8192 // FUSE_MIN_READ_BUFFER of include/uapi/linux/fuse.h
 	headerBytes  = 4096
-	journalBytes = headerBytes + slotCount*slotBytes
+	noteBytes    = 16384
+	slotsOff     = headerBytes + noteBytes
+	journalBytes = slotsOff + slotCount*slotBytes
 
 	offVersion = 8
 	offSlots   = 12
@@ -129,9 +133,33 @@ func (j *Journal) Close() error {
 func (j *Journal) get(off int) uint32    { return binary.LittleEndian.Uint32(j.mem[off:]) }
 func (j *Journal) put(off int, v uint32) { binary.LittleEndian.PutUint32(j.mem[off:], v) }
 
+// maxNote is how long a note can be.
+const maxNote = noteBytes - 4
+
+// SetNote keeps a text of the journal's owner, in which a successor finds what
+// the mount is. It replaces the one before and fails when it is too long.
+func (j *Journal) SetNote(note []byte) error {
+	if len(note) > maxNote {
+		return fmt.Errorf("note of %d bytes: the journal has room for %d", len(note), maxNote)
+	}
+	j.put(headerBytes, 0) // a note is whole or not there
+	copy(j.mem[headerBytes+4:slotsOff], note)
+	j.put(headerBytes, uint32(len(note)))
+	return nil
+}
+
+// Note returns what SetNote kept, or nil.
+func (j *Journal) Note() []byte {
+	n := int(j.get(headerBytes))
+	if n == 0 || n > maxNote {
+		return nil
+	}
+	return append([]byte(nil), j.mem[headerBytes+4:headerBytes+4+n]...)
+}
+
 // slot returns the memory of a slot.
 func (j *Journal) slot(i int) []byte {
-	off := headerBytes + i*slotBytes
+	off := slotsOff + i*slotBytes
 	return j.mem[off : off+slotBytes : off+slotBytes]
 }
 

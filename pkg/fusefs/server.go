@@ -57,10 +57,11 @@ type Server struct {
 	stats   counters
 	watch   watchdog
 
-	lead    chan struct{} // holds the right to read the device, when nobody has it
-	end     chan struct{} // closed when the connection has ended
-	endOnce sync.Once
-	wg      sync.WaitGroup
+	lead   chan struct{}   // holds the right to read the device, when nobody has it
+	ended  context.Context //nolint:containedctx // a broadcast that others can wait for, not a request
+	cancel context.CancelFunc
+	end    <-chan struct{} // of ended
+	wg     sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below
 	workers [slotCount]*worker
@@ -82,8 +83,10 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 	}
 	s := &Server{
 		fs: fs, root: fs.Root(), dev: dev, devFD: int(dev.Fd()), opts: o, log: o.Log, journal: o.Journal,
-		ready: make(chan struct{}), end: make(chan struct{}), lead: make(chan struct{}, 1),
+		ready: make(chan struct{}), lead: make(chan struct{}, 1),
 	}
+	s.ended, s.cancel = context.WithCancel(context.Background())
+	s.end = s.ended.Done()
 	s.xattrs, _ = fs.(fsys.XattrFS)
 	s.parents, _ = fs.(fsys.ParentFS)
 	if s.journal == nil {
@@ -128,14 +131,18 @@ func (s *Server) Ready(ctx context.Context) error {
 	}
 }
 
+// Ended returns a context that is done when the connection has ended; Serve
+// may still wait for reads that do not come back.
+func (s *Server) Ended() context.Context { return s.ended }
+
 // finish ends all workers once they have answered what they hold.
 func (s *Server) finish(err error) {
-	s.endOnce.Do(func() {
-		s.mu.Lock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended.Err() == nil {
 		s.err = err
-		s.mu.Unlock()
-		close(s.end)
-	})
+		s.cancel()
+	}
 }
 
 // adopt answers what a predecessor left in the journal.
