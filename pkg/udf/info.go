@@ -1,0 +1,81 @@
+package udf
+
+import (
+	"fmt"
+	"time"
+)
+
+// An Info says what is known of a volume.
+type Info struct {
+	Revision    string      `json:"revision,omitempty"`    // of the domain: "2.01"
+	MinRead     string      `json:"min_read,omitempty"`    // revision that a reader must know
+	MinWrite    string      `json:"min_write,omitempty"`   // revision that a writer must know
+	MaxWrite    string      `json:"max_write,omitempty"`   // highest revision that wrote to it
+	Label       string      `json:"label"`                 // logical volume identifier
+	VolumeID    string      `json:"volume_id,omitempty"`   // of the primary descriptor
+	VolumeSet   string      `json:"volume_set,omitempty"`  // of the primary descriptor
+	FileSet     string      `json:"file_set,omitempty"`    // file set identifier
+	Domain      string      `json:"domain,omitempty"`      // "*OSTA UDF Compliant"
+	Application string      `json:"application,omitempty"` // that made the volume
+	Writer      string      `json:"writer,omitempty"`      // implementation that wrote last
+	Recognition string      `json:"recognition,omitempty"` // "NSR02" or "NSR03"
+	Anchor      int64       `json:"anchor"`                // sector of the anchor used
+	Sequence    string      `json:"sequence"`              // "main" or "reserve"
+	SectorSize  int64       `json:"sector_size"`
+	BlockSize   int64       `json:"block_size"`
+	Partitions  []Partition `json:"partitions"`
+	Recorded    time.Time   `json:"recorded,omitzero"` // when the volume was made
+	Updated     time.Time   `json:"updated,omitzero"`  // when it was last closed or opened
+	Open        bool        `json:"open,omitempty"`    // it was not closed properly
+	Files       uint32      `json:"files,omitempty"`   // as the disc counts them
+	Directories uint32      `json:"directories,omitempty"`
+	Notes       []string    `json:"notes,omitempty"` // what is odd or was repaired
+}
+
+// A Partition is one partition map.
+type Partition struct {
+	Kind   string `json:"kind"`   // "physical", "virtual", "sparable", "metadata" or "unknown"
+	Number uint16 `json:"number"` // of its descriptor
+	Start  int64  `json:"start"`  // byte offset in the image
+	Length int64  `json:"length"` // bytes
+}
+
+// Info describes the volume.
+func (f *FS) Info() Info { return f.info }
+
+// notef notes something for [Info].
+func (f *FS) notef(format string, args ...any) {
+	f.info.Notes = append(f.info.Notes, fmt.Sprintf(format, args...))
+}
+
+// describe fills Info.
+func (f *FS) describe(s *sequence, set *fileSet) {
+	i := &f.info
+	i.SectorSize, i.BlockSize = f.sector, f.block
+	l := s.logical
+	i.Revision, i.Label, i.Domain, i.FileSet = l.domain.revision().String(), l.label, l.domain.ident, set.id
+	i.Writer = l.impl.ident
+	if p := s.primary; p != nil {
+		i.VolumeID, i.VolumeSet, i.Application = p.id, p.setID, p.app.ident
+		i.Recorded = p.recorded.date()
+	}
+	for n := range f.parts {
+		p := &f.parts[n]
+		i.Partitions = append(i.Partitions, Partition{string(p.kind), p.number, p.start, p.length})
+	}
+	d, ok := f.readIntegrity(l.integrity)
+	if !ok {
+		f.notef("no logical volume integrity descriptor")
+		return
+	}
+	i.Updated, i.Open = d.recorded.date(), d.open
+	if d.open {
+		f.notef("volume was not closed")
+	}
+	if !d.hasContent {
+		return
+	}
+	i.Writer, i.Files, i.Directories = d.impl.ident, d.files, d.dirs
+	i.MinRead, i.MinWrite, i.MaxWrite = d.minRead.String(), d.minWrite.String(), d.maxWrite.String()
+	f.files = uint64(d.files) + uint64(d.dirs)
+}
