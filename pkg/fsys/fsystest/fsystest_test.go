@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -302,8 +303,11 @@ var mutants = []struct {
 			name []byte
 			node fsys.Node
 		}
+		var mu sync.Mutex // guards last
 		last := map[fsys.Node]answer{}
 		m.lookup = func(d fsys.Node, name []byte) (fsys.Node, fsys.Attr, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if l := last[d]; l.name != nil && bytes.Equal(l.name, name) {
 				a, err := m.Mem.Attr(l.node)
 				return l.node, a, err
