@@ -1,0 +1,241 @@
+package isofs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/isomount/isomount/pkg/fsys"
+)
+
+// maxIndexed is how many entries of a directory are indexed. Larger directories
+// are scanned for each name.
+const maxIndexed = 1 << 20
+
+var errTooLarge = errors.New("directory too large for the index")
+
+// list calls visit for each entry of a directory from a position on until it
+// returns false. The entry is in s, its name in s.name.
+func (f *FS) list(d dirRef, from int64, s *scratch, nameOnly bool, visit func() bool) error {
+	s.scan.open(f.v, d.start, d.size, from)
+	for s.scan.next(&s.rec) {
+		if f.entry(d, s, nameOnly) && !visit() {
+			return nil
+		}
+	}
+	if s.scan.err != nil {
+		return fmt.Errorf("directory at %d: %w", d.start, s.scan.err)
+	}
+	return nil
+}
+
+// entry completes the entry whose record was just read, and tells whether it is
+// to be shown.
+func (f *FS) entry(d dirRef, s *scratch, nameOnly bool) bool {
+	r := &s.rec
+	s.at, s.size = s.scan.at, int64(r.size)
+	if r.isDot() || r.isDotDot() {
+		return false
+	}
+	if r.flags&flagMore != 0 && !r.isDir() {
+		r.copyTo(&s.head)
+		s.size = s.scan.join(r, nil)
+	}
+	return f.complete(d, s, nameOnly)
+}
+
+// complete finds the name of the record in s.
+func (f *FS) complete(d dirRef, s *scratch, nameOnly bool) bool {
+	if f.hides(s.rec.flags) {
+		return false
+	}
+	f.parseUse(s, nameOnly)
+	if s.rock.has&hasRelocated != 0 || !nameOnly && f.isMoved(d, s) {
+		return false
+	}
+	var ok bool
+	s.name, ok = f.appendName(s.name[:0], s)
+	return ok
+}
+
+func (f *FS) hides(flags uint8) bool {
+	return f.o.Hide && flags&flagHidden != 0 || flags&flagAssociated != 0 && !f.o.ShowAssoc && !f.o.Unhide
+}
+
+// entryAt reads the entry of a directory at a position, and tells whether there
+// is one.
+func (f *FS) entryAt(d dirRef, s *scratch, at int64) bool {
+	if at >= d.size || !f.recordAt(s, d.start+at) {
+		return false
+	}
+	s.at, s.size = at, int64(s.rec.size)
+	if s.rec.flags&flagMore != 0 && !s.rec.isDir() {
+		s.size = f.sumSections(s)
+	}
+	return f.complete(d, s, false)
+}
+
+// appendName appends the name of the record in s. A name that cannot be shown
+// at all gives way to the file identifier as it is.
+func (f *FS) appendName(dst []byte, s *scratch) ([]byte, bool) {
+	if f.rock && len(s.rock.name) > 0 {
+		if name, ok := clean(f.chars.decode(dst, s.rock.name)); ok {
+			return name, true
+		}
+	}
+	if name, ok := clean(f.appendIdentifier(dst, &s.rec)); ok {
+		return name, true
+	}
+	if name, ok := clean(f.chars.decode(dst, s.rec.name)); ok && f.kind != Joliet {
+		return name, true
+	}
+	return append(dst, '_'), len(s.rec.name) > 0
+}
+
+// appendIdentifier appends the file identifier in the way of the tree.
+func (f *FS) appendIdentifier(dst []byte, r *record) []byte {
+	switch {
+	case f.kind == Joliet:
+		return appendJoliet(dst, r.name, f.chars.encoder())
+	case f.kind == Enhanced:
+		return f.chars.decodeFrom(appendEnhanced(dst, r.name), len(dst))
+	case f.o.Map == MapOff:
+		return f.chars.decode(dst, r.name)
+	case f.o.Map == MapAcorn:
+		return f.chars.decodeFrom(appendAcorn(dst, r), len(dst))
+	}
+	return f.chars.decodeFrom(appendPlain(dst, r.name), len(dst))
+}
+
+// isMoved tells whether the record in s is that of a directory of the root that
+// holds nothing but directories that were relocated to there (RRIP 4.1.5), such
+// as rr_moved. Their contents are where CL entries say.
+func (f *FS) isMoved(d dirRef, s *scratch) bool {
+	if !f.rock || f.o.ShowMoved || d.start != f.rootStart || !s.rec.isDir() {
+		return false
+	}
+	sub := getScratch()
+	defer putScratch(sub)
+	sub.scan.open(f.v, f.v.extentOf(&s.rec), int64(s.rec.size), 0)
+	moved := false
+	for sub.scan.next(&sub.rec) {
+		if sub.rec.isDot() || sub.rec.isDotDot() {
+			continue
+		}
+		f.parseUse(sub, false)
+		if sub.rock.has&hasRelocated == 0 {
+			return false
+		}
+		moved = true
+	}
+	return moved
+}
+
+// find returns the position of the entry of a directory that has a name, or -1.
+func (f *FS) find(d dirRef, s *scratch, name []byte) (int64, error) {
+	twins := f.twinsOf(d)
+	at, err := f.findShown(d, s, name, name, twins, 0)
+	if err != nil {
+		return f.findSlowly(d, s, name, err)
+	}
+	if at < 0 && len(twins) > 0 {
+		if base, n := splitTwin(name); n > 0 {
+			return f.findShown(d, s, base, name, twins, n)
+		}
+	}
+	return at, nil
+}
+
+// findShown finds the entry whose name on the disc is base, whose number among
+// the entries of that name is n, and which is shown as name.
+func (f *FS) findShown(d dirRef, s *scratch, base, name []byte, twins twins, n uint32) (int64, error) {
+	found, err := f.v.index.Find(f.tag|d.node, f.key(base), f.scanInto(d))
+	if err != nil {
+		return -1, err
+	}
+	near := int64(-1)
+	for _, pos := range found {
+		at := int64(pos)
+		if twins.number(at) != n || !f.entryAt(d, s, at) {
+			continue
+		}
+		if shown := twins.rename(s); bytes.Equal(shown, name) {
+			return at, nil
+		} else if near < 0 && f.sameName(shown, name) {
+			near = at
+		}
+	}
+	return near, nil
+}
+
+// findSlowly finds a name without the index, which failed with the error why.
+func (f *FS) findSlowly(d dirRef, s *scratch, name []byte, why error) (int64, error) {
+	exact, near := int64(-1), int64(-1)
+	err := f.list(d, 0, s, false, func() bool {
+		if bytes.Equal(s.name, name) {
+			exact = s.at
+		} else if near < 0 && f.sameName(s.name, name) {
+			near = s.at
+		}
+		return exact < 0
+	})
+	switch {
+	case exact >= 0:
+		return exact, nil
+	case near >= 0:
+		return near, nil
+	case errors.Is(why, errTooLarge):
+		return -1, err
+	}
+	return -1, why
+}
+
+// sameName tells whether two names are the same in a lookup.
+func (f *FS) sameName(a, b []byte) bool {
+	return (f.fold || f.kind == Joliet) && bytes.Equal(f.key(a), f.key(b))
+}
+
+// key returns what the index knows a name by: in Joliet trees dots at the end
+// make no difference, as in Linux.
+func (f *FS) key(name []byte) []byte {
+	if f.kind == Joliet {
+		name = bytes.TrimRight(name, ".")
+	}
+	if !f.fold {
+		return name
+	}
+	return foldName(make([]byte, 0, len(name)), name)
+}
+
+// scanInto returns the function that lists a directory for the index. A
+// directory that is cut off by the end of the image stays so; any other error
+// may pass.
+func (f *FS) scanInto(d dirRef) fsys.Scan {
+	return func(add func(name []byte, pos uint64)) error {
+		s := getScratch()
+		defer putScratch(s)
+		n := 0
+		var folded []byte
+		err := f.list(d, 0, s, true, func() bool {
+			name := s.name
+			if f.kind == Joliet {
+				name = bytes.TrimRight(name, ".")
+			}
+			if f.fold {
+				folded = foldName(folded[:0], name)
+				name = folded
+			}
+			add(name, uint64(s.at))
+			n++
+			return n <= maxIndexed
+		})
+		switch {
+		case n > maxIndexed:
+			return errTooLarge
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		}
+		return err
+	}
+}
