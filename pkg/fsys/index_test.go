@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,7 +34,7 @@ func TestIndexFind(t *testing.T) {
 	scan := scanOf(10_000, &runs)
 	for _, i := range []int{0, 1, 4999, 9999} {
 		got, err := x.Find(7, fmt.Appendf(nil, "name%d", i), scan)
-		if err != nil || !contains(got, uint64(i*10)) || len(got) > 3 {
+		if err != nil || !slices.Contains(got, uint64(i*10)) || len(got) > 3 {
 			t.Errorf("name%d: got %v, error %v, want %d", i, got, err, i*10)
 		}
 	}
@@ -49,15 +50,6 @@ func TestIndexFind(t *testing.T) {
 	if got := runs.Load(); got != 1 {
 		t.Errorf("directory was scanned %d times, want once", got)
 	}
-}
-
-func contains(list []uint64, v uint64) bool {
-	for _, x := range list {
-		if x == v {
-			return true
-		}
-	}
-	return false
 }
 
 func TestIndexSameName(t *testing.T) {
@@ -105,7 +97,7 @@ func TestIndexBudget(t *testing.T) {
 	find := func(dir int) {
 		t.Helper()
 		got, err := x.Find(fsys.Node(dir), []byte("name5"), scanOf(names, &runs[dir]))
-		if err != nil || !contains(got, 50) {
+		if err != nil || !slices.Contains(got, 50) {
 			t.Fatalf("directory %d: got %v, error %v", dir, got, err)
 		}
 	}
@@ -126,7 +118,7 @@ func TestIndexLargerThanBudget(t *testing.T) {
 	x := fsys.NewIndex(64)
 	var runs atomic.Int32
 	for range 3 {
-		if got, err := x.Find(1, []byte("name900"), scanOf(1000, &runs)); err != nil || !contains(got, 9000) {
+		if got, err := x.Find(1, []byte("name900"), scanOf(1000, &runs)); err != nil || !slices.Contains(got, 9000) {
 			t.Fatalf("got %v, error %v", got, err)
 		}
 	}
@@ -150,7 +142,7 @@ func TestIndexConcurrent(t *testing.T) {
 		done.Go(func() {
 			here.Done()
 			got, err := x.Find(1, fmt.Appendf(nil, "name%d", i), scan)
-			if err != nil || !contains(got, uint64(i*10)) {
+			if err != nil || !slices.Contains(got, uint64(i*10)) {
 				t.Errorf("name%d: got %v, error %v", i, got, err)
 			}
 		})
@@ -171,7 +163,7 @@ func TestIndexChurn(t *testing.T) {
 		wg.Go(func() {
 			for i := range 500 {
 				dir := fsys.Node((i*7 + g) % 16)
-				if got, err := x.Find(dir, []byte("name7"), scanOf(50, &runs)); err != nil || !contains(got, 70) {
+				if got, err := x.Find(dir, []byte("name7"), scanOf(50, &runs)); err != nil || !slices.Contains(got, 70) {
 					t.Errorf("got %v, error %v", got, err)
 				}
 			}

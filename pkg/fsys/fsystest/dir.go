@@ -69,6 +69,20 @@ func listFaults(entries []entry) error {
 	return nil
 }
 
+// brokenFault names what is wrong with an entry whose node cannot be read, and
+// with the error that its lookup gave.
+func brokenFault(a fsys.Attr, lookup error) string {
+	switch {
+	case a != (fsys.Attr{Ino: a.Ino}) || a.Ino == 0:
+		return "has no node, but attributes beyond an inode number"
+	case lookup == nil:
+		return "has no node when listed, but when looked up"
+	case errors.Is(lookup, fs.ErrNotExist):
+		return "is listed, but does not exist when looked up"
+	}
+	return ""
+}
+
 // listLimit ends listings that would never end.
 const listLimit = 10_000_000
 
@@ -125,7 +139,11 @@ func (c *checker) checkLookups(path string, dir fsys.Node, all []entry) {
 	for _, e := range all {
 		buf = append(buf[:0], e.name...)
 		n, a, err := c.fs.Lookup(dir, buf)
-		if err != nil || n != e.node || a != e.attr {
+		if e.node == 0 {
+			if fault := brokenFault(e.attr, err); fault != "" {
+				c.errorf(join(path, e.name), "entry %s", fault)
+			}
+		} else if err != nil || n != e.node || a != e.attr {
 			c.errorf(join(path, e.name), "lookup: got node %#x %+v, error %v, want %#x %+v as listed", n, a, err, e.node, e.attr)
 		}
 		for i := range buf {

@@ -76,6 +76,9 @@ func (x *exerciser) dir(dir fsys.Node) []fsys.Node {
 	var dirs []fsys.Node
 	for _, e := range all {
 		x.entry(dir, e)
+		if e.node == 0 {
+			continue
+		}
 		x.node(e.node)
 		if e.attr.IsDir() {
 			dirs = append(dirs, e.node)
@@ -117,6 +120,10 @@ func (x *exerciser) resume(dir fsys.Node, all []entry, i int) {
 func (x *exerciser) entry(dir fsys.Node, e entry) {
 	n, a, err := x.fs.Lookup(dir, []byte(e.name))
 	switch {
+	case e.node == 0:
+		if fault := brokenFault(e.attr, err); fault != "" {
+			x.faultf("entry %q in %#x: %s", e.name, dir, fault)
+		}
 	case errors.Is(err, fs.ErrNotExist):
 		x.faultf("lookup of %q in %#x: listed, but %w", e.name, dir, err)
 	case err == nil && (n != e.node || a != e.attr):
@@ -154,7 +161,7 @@ func (x *exerciser) read(n fsys.Node, size int64) {
 		length := int(min(x.left.Bytes, int64(cap(x.buf)-len(guard))))
 		got, err := readAt(x.fs, n, size, x.buf[:length], off)
 		x.left.Bytes -= int64(len(got))
-		if fault := (*readFault)(nil); errors.As(err, &fault) {
+		if fault := (*readFaultError)(nil); errors.As(err, &fault) {
 			x.faultf("read of %d bytes of %#x at offset %d of %d: %w", length, n, off, size, fault)
 		}
 	}

@@ -19,14 +19,14 @@ func newBuffer(n int) []byte { return make([]byte, n, n+len(guard)) }
 
 // readAt reads into buf, made by newBuffer or cut from one, and checks what
 // [io.ReaderAt] and the size promise. It returns the bytes that were read, with
-// a *readFault for a broken promise or an error other than io.EOF.
+// a *readFaultError for a broken promise or an error other than io.EOF.
 func readAt(f fsys.FS, node fsys.Node, size int64, buf []byte, off int64) ([]byte, error) {
 	n := len(buf)
 	behind := buf[n : n+len(guard)]
 	copy(behind, guard)
 	got, err := f.ReadAt(node, buf, off)
 	if string(behind) != guard {
-		return nil, &readFault{"wrote behind its buffer"}
+		return nil, &readFaultError{"wrote behind its buffer"}
 	}
 	want := 0
 	if off >= 0 {
@@ -35,23 +35,23 @@ func readAt(f fsys.FS, node fsys.Node, size int64, buf []byte, off int64) ([]byt
 	eof := errors.Is(err, io.EOF)
 	switch {
 	case got < 0 || got > want:
-		return nil, &readFault{fmt.Sprintf("read %d bytes where the file has %d", got, want)}
+		return nil, &readFaultError{fmt.Sprintf("read %d bytes where the file has %d", got, want)}
 	case got < n && err == nil:
-		err = &readFault{fmt.Sprintf("read %d bytes without an error", got)}
+		err = &readFaultError{fmt.Sprintf("read %d bytes without an error", got)}
 	case got < want && eof:
-		err = &readFault{fmt.Sprintf("end of file after %d bytes, but the size leaves %d", got, want)}
+		err = &readFaultError{fmt.Sprintf("end of file after %d bytes, but the size leaves %d", got, want)}
 	case n > 0 && eof && off >= 0 && off+int64(got) < size:
-		err = &readFault{"end of file before the end of the file"}
+		err = &readFaultError{"end of file before the end of the file"}
 	case eof:
 		err = nil
 	}
 	return buf[:got], err
 }
 
-// A readFault is a ReadAt that does what no io.ReaderAt may.
-type readFault struct{ what string }
+// A readFaultError is a ReadAt that does what no io.ReaderAt may.
+type readFaultError struct{ what string }
 
-func (e *readFault) Error() string { return e.what }
+func (e *readFaultError) Error() string { return e.what }
 
 // edges returns the offsets of a file at which readers go wrong.
 func edges(size int64) []int64 {

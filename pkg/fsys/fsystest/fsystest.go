@@ -29,6 +29,7 @@ type File struct {
 	Xattrs       map[string]string
 	Target       string // of a symbolic link
 	Link         string // earlier path of the same file: this is a hard link to it
+	Broken       bool   // is listed, but cannot be read
 
 	// A regular file holds Data, or Size bytes of Content.
 	Data    []byte
@@ -172,7 +173,7 @@ func (c *checker) visit(path string, f found) {
 		c.paths = append(c.paths, path)
 	}
 	c.found[path] = f
-	if !c.checkAttr(path, f) {
+	if f.node == 0 || !c.checkAttr(path, f) {
 		return
 	}
 	c.checkLink(path, f)

@@ -35,6 +35,7 @@ type memNode struct {
 	content io.ReaderAt
 	data    []byte // what content reads, if it is in memory
 	pos     int64  // where content lies in the image
+	broken  bool
 }
 
 type memName struct {
@@ -111,7 +112,7 @@ func (m *Mem) makeDir(p string) (int, error) {
 
 func (m *Mem) makeNode(f *File, parent int) int {
 	n := len(m.nodes)
-	node := memNode{attr: newAttr(f, n), parent: parent, index: map[string]int{}, target: f.Target, xattrs: f.Xattrs}
+	node := memNode{attr: newAttr(f, n), parent: parent, index: map[string]int{}, target: f.Target, xattrs: f.Xattrs, broken: f.Broken}
 	if node.attr.IsRegular() {
 		node.data = f.Data
 		node.content = f.content()

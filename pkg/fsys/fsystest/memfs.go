@@ -6,15 +6,22 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/isomount/isomount/pkg/binfmt"
 	"github.com/isomount/isomount/pkg/fsys"
 )
+
+// errBroken is what all methods say of a broken file.
+var errBroken = binfmt.Corrupt(memFirstPos, "broken on purpose")
 
 func memNodeOf(n int) fsys.Node { return fsys.Node(memFirstNode + n*memNodeStep) }
 
 func (m *Mem) node(n fsys.Node) (*memNode, error) {
 	i := (uint64(n) - memFirstNode) / memNodeStep
-	if i >= uint64(len(m.nodes)) || memNodeOf(int(i)) != n {
+	switch {
+	case i >= uint64(len(m.nodes)) || memNodeOf(int(i)) != n:
 		return nil, fsys.ErrStale
+	case m.nodes[i].broken:
+		return nil, errBroken
 	}
 	return &m.nodes[i], nil
 }
@@ -62,6 +69,9 @@ func (m *Mem) Lookup(dir fsys.Node, name []byte) (fsys.Node, fsys.Attr, error) {
 	if !ok {
 		return 0, fsys.Attr{}, fsys.ErrNotExist
 	}
+	if m.nodes[n].broken {
+		return 0, fsys.Attr{}, errBroken
+	}
 	return memNodeOf(n), m.nodes[n].attr, nil
 }
 
@@ -74,6 +84,9 @@ func (m *Mem) ReadDir(dir fsys.Node, from uint64, yield func(*fsys.Entry) bool) 
 	for i := from; i < uint64(len(d.names)); i++ {
 		n := d.names[i]
 		e := fsys.Entry{Name: []byte(n.name), Node: memNodeOf(n.node), Attr: m.nodes[n.node].attr, Next: i + 1}
+		if m.nodes[n.node].broken {
+			e.Node, e.Attr = 0, fsys.Attr{Ino: e.Attr.Ino}
+		}
 		if !yield(&e) {
 			return nil
 		}

@@ -24,7 +24,13 @@ func (c *checker) compare() {
 			c.errorf(w.Path, "is missing")
 			continue
 		}
-		c.compareFile(w, got)
+		if w.Broken != (got.node == 0) {
+			c.errorf(w.Path, "is broken: %v, want %v", !w.Broken, w.Broken)
+			continue
+		}
+		if !w.Broken {
+			c.compareFile(w, got)
+		}
 	}
 	for _, p := range c.paths {
 		if !onTheWay[p] {
