@@ -29,6 +29,7 @@ type dirLayout struct {
 	lba    uint32
 	size   uint32 // bytes of its records, whole blocks
 	conts  int64  // blocks of System Use continuation areas behind them
+	moved  bool   // it is in the directory of relocated ones, or is that
 }
 
 func (h *hierarchy) layoutOf(d *directory) **dirLayout {
@@ -46,6 +47,7 @@ func (h *hierarchy) collect(root *Node) {
 	for i := 0; i < len(h.dirs); i++ {
 		d := h.dirs[i]
 		d.number = i + 1
+		d.moved = d.parent.moved || h.rock.isRelocDir(d.node)
 		*h.layoutOf(d.node.inode.dir) = d
 		d.order = arrange(h.lists(d.node.inode.dir), h.kind, h.key)
 		for _, n := range d.order {
@@ -61,6 +63,22 @@ func (h *hierarchy) isDir(n *Node) bool {
 		return n.isISODir()
 	}
 	return n.IsDir()
+}
+
+// onDisc returns the directories in the order in which they lie on the disc:
+// the root, those that were moved up, all others. libarchive, which reads
+// images from front to back, can connect relocated directories inside
+// relocated directories in this order only.
+func (h *hierarchy) onDisc() []*dirLayout {
+	dirs := append(make([]*dirLayout, 0, len(h.dirs)), h.dirs[0])
+	for _, moved := range []bool{true, false} {
+		for _, d := range h.dirs[1:] {
+			if d.moved == moved {
+				dirs = append(dirs, d)
+			}
+		}
+	}
+	return dirs
 }
 
 // measure computes the size of every directory and of the path table.

@@ -2,6 +2,7 @@ package master
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -16,6 +17,7 @@ type image struct {
 	joliet *hierarchy // or nil
 	sums   *sums      // or nil
 	boot   *bootCatalog
+	udf    *udfPlan               // or nil
 	extra  map[*directory][]*Node // entries that are not the tree's
 	files  []*Node                // one for each regular file with data, in the order of their data
 	empty  int64                  // block that all empty files point to
@@ -64,6 +66,11 @@ func (m *image) addBytes(what string, n int64, bytes func() []byte) uint32 {
 	})
 }
 
+// skipTo leaves the blocks before lba empty.
+func (m *image) skipTo(lba int64) {
+	m.add("gap", lba-m.next, func(*output) error { return nil })
+}
+
 // plan computes the place of everything.
 func plan(t *Tree, opt Options) (*image, error) {
 	m := &image{opt: opt.withDefaults(), tree: t, extra: map[*directory][]*Node{}}
@@ -74,22 +81,33 @@ func plan(t *Tree, opt Options) (*image, error) {
 	if err := m.number(); err != nil {
 		return nil, err
 	}
-	if err := m.planHierarchies(); err != nil {
+	if err := errors.Join(m.planHierarchies(), m.planUDF()); err != nil {
 		return nil, err
 	}
-	m.layDescriptors()
-	m.layHierarchy(m.iso)
-	if m.joliet != nil {
-		m.layHierarchy(m.joliet)
-	}
-	m.layTreeTag()
-	m.layData()
-	m.layEnd()
+	m.layout()
 	if m.next > math.MaxUint32 {
 		return nil, fmt.Errorf("image of %d blocks: %w", m.next, ErrTooLarge)
 	}
 	m.result.Blocks = m.next
 	return m, m.finishBoot()
+}
+
+// layout places everything, in the order in which it is written.
+func (m *image) layout() {
+	m.layDescriptors()
+	if m.udf != nil {
+		m.udf.layVolume()
+	}
+	m.layHierarchy(m.iso)
+	if m.joliet != nil {
+		m.layHierarchy(m.joliet)
+	}
+	if m.udf != nil {
+		m.udf.layTree()
+	}
+	m.layTreeTag()
+	m.layData()
+	m.layEnd()
 }
 
 func (o Options) withDefaults() Options {
@@ -124,7 +142,7 @@ func (m *image) number() error {
 			return nil
 		}
 		serial++
-		i.serial, i.sum = serial, 0
+		i.serial, i.sum, i.icb = serial, 0, 0
 		m.count(n)
 		return nil
 	})
@@ -208,7 +226,7 @@ func (m *image) isoList(d *directory) []*Node {
 func (m *image) plainList(d *directory) []*Node {
 	var plain []*Node
 	for _, n := range m.withExtra(d) {
-		if n.IsRegular() || n.IsDir() && (m.iso.rock == nil || n != m.iso.rock.relocDir) {
+		if n.IsRegular() || n.IsDir() && !m.iso.rock.isRelocDir(n) {
 			plain = append(plain, n)
 		}
 	}
@@ -238,6 +256,9 @@ func (m *image) layDescriptors() {
 		m.addBytes("Joliet descriptor", blockSize, func() []byte { return m.appendVolume(nil, m.joliet) })
 	}
 	m.addBytes("terminator", blockSize, func() []byte { return appendTerminator(nil) })
+	if m.udf != nil {
+		m.udf.layRecognition()
+	}
 	if m.sums != nil {
 		m.sums.sbTag = m.add("superblock checksum", 1, func(o *output) error {
 			return writeTag(o, "libisofs_sb_checksum_tag_v1", m.sums.sbTag, m.sums.treeTag)
@@ -251,17 +272,18 @@ func (m *image) layHierarchy(h *hierarchy) {
 	h.mTable = m.addBytes("path table M", h.pathTable, func() []byte { return h.appendPathTable(nil, binary.BigEndian) })
 	start := m.next
 	blocks := int64(0)
-	for _, d := range h.dirs {
+	dirs := h.onDisc()
+	for _, d := range dirs {
 		d.lba = uint32(start + blocks)
 		blocks += int64(d.size/blockSize) + d.conts
 	}
-	m.add("directories", blocks, h.write)
+	m.add("directories", blocks, func(o *output) error { return h.write(o, dirs) })
 }
 
 // write writes all directories, each followed by its continuation areas.
-func (h *hierarchy) write(o *output) error {
+func (h *hierarchy) write(o *output, dirs []*dirLayout) error {
 	var s recordSink
-	for _, d := range h.dirs {
+	for _, d := range dirs {
 		s.reset(func(rec []byte) error { _, err := o.Write(rec); return err })
 		if err := h.records(d, &s); err != nil {
 			return err
@@ -310,9 +332,8 @@ func (m *image) layTreeTag() {
 // own, so that no reader takes them for links to another file.
 func (m *image) layData() {
 	m.layCatalog()
-	nothing := func(*output) error { return nil }
 	m.empty = m.next
-	m.add("empty file", 1, nothing)
+	m.skipTo(m.next + 1)
 	start := m.next
 	blocks := int64(0)
 	for _, n := range m.files {
@@ -335,6 +356,9 @@ func (m *image) layEnd() {
 		})
 	}
 	if !m.opt.NoPadding {
-		m.add("padding", 150, func(*output) error { return nil })
+		m.skipTo(m.next + 150)
+	}
+	if m.udf != nil {
+		m.udf.layEnd()
 	}
 }

@@ -86,10 +86,13 @@ func (k *rockRidge) relocation(n *Node) {
 	case d == nil:
 	case d.relocated && d.node == n:
 		k.appendLink('C', 'L', d.iso.lba)
-	case d.relocated, n == k.relocDir:
+	case d.relocated, k.isRelocDir(n):
 		k.buf = append(k.buf, 'R', 'E', 4, 1)
 	}
 }
+
+// isRelocDir tells whether a node is the directory of relocated ones.
+func (k *rockRidge) isRelocDir(n *Node) bool { return k != nil && k.relocDir == n }
 
 // attributes adds PX and TF. The PX has the serial number of RRIP 1.12, but ER
 // tells of RRIP 1.10, because older BSDs and Solaris ignore Rock Ridge
@@ -115,12 +118,18 @@ func (k *rockRidge) appendLink(sig0, sig1 byte, lba uint32) {
 	k.buf = appendBoth32(k.buf, lba)
 }
 
-// appendPN adds the device number (RRIP 4.1.2): Linux takes the high half for
-// the major number, as every writer does.
+// appendPN adds the device number (RRIP 4.1.2). The standard wants a dev_t in
+// two halves; Linux and libarchive read a small one, with the minor number in
+// its low byte, the same way. A larger one is written as mkisofs does, for
+// Linux alone: major number in the high half, minor in the low.
 func (k *rockRidge) appendPN(x *extra) {
+	high, low := x.major, x.minor
+	if x.major <= 0xFFF && x.minor <= 0xFF {
+		high, low = 0, x.major<<8|x.minor
+	}
 	k.buf = append(k.buf, 'P', 'N', 20, 1)
-	k.buf = appendBoth32(k.buf, x.major)
-	k.buf = appendBoth32(k.buf, x.minor)
+	k.buf = appendBoth32(k.buf, high)
+	k.buf = appendBoth32(k.buf, low)
 }
 
 // appendNM adds the name (RRIP 4.1.4), in pieces when it is long.

@@ -58,6 +58,7 @@ type extra struct {
 	major, minor uint32 // of a device
 	xattrs       []Xattr
 	patch        *patch
+	body         *udfBody
 }
 
 // A directory is what an inode of type directory has beside its attributes.
@@ -70,6 +71,7 @@ type directory struct {
 	relocated bool // see relocate.go
 	iso       *dirLayout
 	joliet    *dirLayout
+	udf       *udfDir
 }
 
 // An Xattr is an extended attribute. Name has its namespace, such as "user.".
