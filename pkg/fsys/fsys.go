@@ -84,7 +84,7 @@ func (a *Attr) IsRegular() bool { return a.Mode&TypeMask == TypeFile }
 // only until the function it was given to returns.
 type Entry struct {
 	Name []byte // never empty, ".", "..", nor with '/' or NUL in it
-	Node Node
+	Node Node   // 0 for a node that cannot be read: only Attr.Ino is set, and Lookup tells why
 	Attr Attr
 	Next uint64 // where to go on after this entry; below 1<<62, never 0
 }

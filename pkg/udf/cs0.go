@@ -115,11 +115,19 @@ func cs0String(id []byte) string {
 // identifier before its extension, which keeps it unique.
 type namer struct {
 	charset encoding.Encoding // nil: UTF-8
+	max     int               // bytes of a name; 0: as many as Linux takes
+}
+
+func (n *namer) limit() int {
+	if n.max == 0 {
+		return maxName
+	}
+	return n.max
 }
 
 // append adds the name to dst.
 func (n *namer) append(dst, id []byte) []byte {
-	if n.charset == nil && plainASCII(id) {
+	if n.charset == nil && len(id) <= n.limit()+1 && plainASCII(id) {
 		return append(dst, id[1:]...)
 	}
 	return n.appendAny(dst, id)
@@ -153,10 +161,10 @@ func (n *namer) appendAny(dst, id []byte) []byte {
 		end = dot
 	}
 	start := len(dst)
-	p := part{t: &t, end: end, max: maxName, out: dst, start: start, keep: maxName - len(ext) - crcLen}
+	p := part{t: &t, end: end, max: n.limit(), out: dst, start: start, keep: n.limit() - len(ext) - crcLen}
 	n.convert(&p)
 	name := p.out[start:]
-	if p.bad || needCRC || len(name)+len(ext) > maxName || len(name)+len(ext) == 0 || isDots(name, ext) {
+	if p.bad || needCRC || len(name)+len(ext) > n.limit() || len(name)+len(ext) == 0 || isDots(name, ext) {
 		return append(appendCRC(p.out[:start+p.kept], t.b), ext...)
 	}
 	return append(p.out, ext...)

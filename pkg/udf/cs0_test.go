@@ -40,7 +40,7 @@ func TestNames(t *testing.T) {
 		{"leading dots", cs0("..two"), "..two"},
 		{"hidden", cs0(".profile"), ".profile"},
 		{"dot", cs0("."), ".#" + hexCRC(".")},
-		{"dot dot", cs0(".."), "..#" + hexCRC("..")},
+		{"two dots", cs0(".."), "..#" + hexCRC("..")},
 		{"slash", cs0("a/b.txt"), "a_b#" + hexCRC("a/b.txt") + ".txt"},
 		{"run of bad characters", cs0("a//\x00b"), "a_b#" + hexCRC("a//\x00b")},
 		{"slash in extension", cs0("a.b/c"), "a#" + hexCRC("a.b/c") + ".b_c"},

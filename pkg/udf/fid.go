@@ -8,12 +8,15 @@ import (
 
 // File characteristics (ECMA-167 4/14.4.3).
 const (
-	fidHidden   = 1
-	fidDir      = 2
-	fidDeleted  = 4
-	fidParent   = 8
-	fidMetadata = 16 // for the file system's own use
+	fidHidden  = 1
+	fidDir     = 2
+	fidDeleted = 4
+	fidParent  = 8
 )
+
+// nonAllocatable names the file that holds the defective blocks of a disc of
+// UDF 1.50, a hidden entry of the root (UDF 1.50 3.3.7.2).
+const nonAllocatable = "\x08Non-Allocatable Space"
 
 const fidSize = 38 // bytes before implementation use and name
 
@@ -36,7 +39,7 @@ func parseFID(b []byte) (d fid, size int) {
 	}
 	c := binfmt.At(b, 0)
 	ident, version := c.U16LE(), c.U16LE() // RBP 0, 2: tag
-	if ident != tagFileIdent || version < 2 || version > 3 {
+	if ident != tagFileIdent {
 		return fid{}, 0
 	}
 	checksum := c.U8()                                // RBP 4
@@ -48,7 +51,8 @@ func parseFID(b []byte) (d fid, size int) {
 	d.icb = parseLongAD(&c)                           // RBP 20
 	nUse := int(c.U16LE())                            // RBP 36
 	size = (fidSize + nUse + nIdent + 3) &^ 3
-	if checksum != tagChecksum(b) && (crcSize != size || size > len(b) || crc != crc16(b[tagSize:size])) {
+	tagOK := (version == 2 || version == 3) && checksum == tagChecksum(b)
+	if !tagOK && (crcSize != size || size > len(b) || crc != crc16(b[tagSize:size])) {
 		return fid{}, 0 // neither the tag nor the rest is right
 	}
 	if size <= len(b) {
@@ -98,13 +102,29 @@ func (f *FS) scan(in *inode, from int64) *scanner {
 	}
 	*s = scanner{f: f, in: in, at: (from + 3) &^ 3, buf: s.buf, icbs: s.icbs, name: s.name[:0], chunk: fidChunkMin}
 	s.icbs.reset(f.meta)
-	s.end = min(in.size, maxDirSize)
-	if in.allocKind == allocEmbedded {
-		s.end = min(s.end, int64(len(in.data)))
-	} else {
-		s.end = min(s.end, in.extents.end, f.size)
-	}
+	s.end = in.dirEnd
 	return s
+}
+
+// dirEnd is the byte offset in a directory after which nothing is listed:
+// that of its last recorded byte, or where more was read than there can be.
+func (f *FS) dirEnd(in *inode) int64 {
+	if in.allocKind == allocEmbedded {
+		return int64(len(in.data))
+	}
+	left := min(maxDirSize, f.size)
+	off, end := int64(0), min(in.size, in.extents.end)
+	for off < end {
+		pos, n := in.at(off)
+		if pos >= 0 {
+			if n >= left {
+				return off + left
+			}
+			left -= n
+		}
+		off += n
+	}
+	return end
 }
 
 // stop gives the scanner back.
@@ -185,16 +205,28 @@ func (s *scanner) fill(n int) {
 	}
 	s.buf = s.buf[:cap(s.buf)]
 	s.start, s.n = s.at, 0
+	single := false // read block by block, to find out which one is bad
 	for s.n < want {
-		pos, there := s.in.at(s.at + int64(s.n))
+		off := s.at + int64(s.n)
+		pos, n := s.in.at(off)
 		if pos < 0 {
-			break
+			return
 		}
-		got, err := s.f.meta.ReadAt(s.buf[s.n:s.n+int(min(there, int64(want-s.n)))], pos)
-		s.n += got
-		if got == 0 || (err != nil && err != io.EOF) { //nolint:errorlint // io.ReaderAt returns io.EOF itself
-			s.err = err
-			break
+		if n = min(n, int64(want-s.n)); single {
+			n = min(n, s.f.block-off%s.f.block)
+		}
+		got, err := s.f.meta.ReadAt(s.buf[s.n:s.n+int(n)], pos)
+		switch {
+		case int64(got) == n:
+			s.n += got
+		case !single:
+			single = true
+		default:
+			s.n += got
+			if err != io.EOF {
+				s.err = err
+			}
+			return
 		}
 	}
 }
@@ -210,5 +242,5 @@ func (s *scanner) skip() {
 		s.bad++
 		s.at = (bad/s.f.block + 1) * s.f.block
 	}
-	s.n = 0
+	s.n, s.chunk = 0, fidChunkMin
 }

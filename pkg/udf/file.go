@@ -71,7 +71,7 @@ func readRun(r io.ReaderAt, p []byte, pos int64) (int, error) {
 	if n == len(p) {
 		return n, nil
 	}
-	if err == nil || err == io.EOF { //nolint:errorlint // io.ReaderAt returns io.EOF itself
+	if err == nil || err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err

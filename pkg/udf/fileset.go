@@ -1,6 +1,8 @@
 package udf
 
 import (
+	"slices"
+
 	"github.com/isomount/isomount/pkg/binfmt"
 )
 
@@ -87,7 +89,7 @@ func (f *FS) findFileSet(at longAD) (fileSet, error) {
 // searchFileSet looks for a file set descriptor at the start of each
 // partition, where writers put it.
 func (f *FS) searchFileSet(w *window, lost addr, cause error) (fileSet, error) {
-	for ref := len(f.parts) - 1; ref >= 0; ref-- {
+	for ref := range slices.Backward(f.parts) {
 		for block := range uint32(fileSetSearch) {
 			a := addr{block, uint16(ref)}
 			if a == lost {

@@ -16,6 +16,7 @@ type inode struct {
 	data    []byte // the content, if it is embedded
 	extents extentList
 
+	dirEnd     int64     // directories: see FS.dirEnd
 	renameOnce sync.Once // guards renamed
 	renamed    *renames  // directories
 }
@@ -44,6 +45,9 @@ func (f *FS) loadInode(w *window, a addr) (*inode, error) {
 	} else {
 		in.extents = f.extents(w, &e)
 		in.extents.runs = slices.Clip(in.extents.runs)
+	}
+	if e.isDir() {
+		in.dirEnd = f.dirEnd(in)
 	}
 	return in, nil
 }

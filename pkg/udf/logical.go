@@ -107,35 +107,24 @@ func (m *partMap) parseType2(c *binfmt.Cursor) {
 	}
 }
 
-// loadPartitions makes the partitions that the maps describe.
+// loadPartitions makes the partitions that the maps describe: first those
+// that lie on the disc, then those that lie in them.
 func (f *FS) loadPartitions(s *sequence, maps []partMap) error {
 	f.parts = make([]partition, len(maps))
-	for i, m := range maps {
-		f.loadPlace(s, m, &f.parts[i])
-	}
-	for i, m := range maps {
-		p := &f.parts[i]
-		var err error
-		switch m.kind {
-		case kindSparable:
-			err = f.loadSparing(m.sparable, p)
-		case kindVirtual, kindMetadata:
-			if p.base = f.baseOf(maps, i); p.base < 0 {
-				return binfmt.Corrupt(0, "%s partition without the partition that it lies in", m.kind)
-			}
-			p.start, p.length = 0, 0
-		}
-		if err != nil {
-			return err
+	for i := range maps {
+		f.loadPlace(s, &maps[i], &f.parts[i])
+		if maps[i].kind == kindSparable {
+			f.loadSparing(maps[i].sparable, &f.parts[i])
 		}
 	}
-	for i, m := range maps {
+	for i := range maps {
 		var err error
-		switch m.kind {
+		switch maps[i].kind {
 		case kindVirtual:
-			err = f.loadVAT(i)
+			err = f.loadVAT(maps, i)
 		case kindMetadata:
-			err = f.loadMetadata(m.metadata, i)
+			err = f.loadMetadata(maps, i)
+		case kindPhysical, kindSparable, kindUnknown:
 		}
 		if err != nil {
 			return err
@@ -145,7 +134,7 @@ func (f *FS) loadPartitions(s *sequence, maps []partMap) error {
 }
 
 // loadPlace finds where a partition lies.
-func (f *FS) loadPlace(s *sequence, m partMap, p *partition) {
+func (f *FS) loadPlace(s *sequence, m *partMap, p *partition) {
 	p.kind, p.number = m.kind, m.number
 	d := s.parts[m.number]
 	if d == nil && len(s.parts) == 1 {
@@ -164,14 +153,17 @@ func (f *FS) loadPlace(s *sequence, m partMap, p *partition) {
 	}
 }
 
-// baseOf returns the index of the physical or sparable partition that a
-// virtual or metadata partition lies in, -1 if there is none.
-func (f *FS) baseOf(maps []partMap, i int) int {
-	for j, m := range maps {
+// findBase finds the physical or sparable partition that the virtual or
+// metadata partition i lies in.
+func (f *FS) findBase(maps []partMap, i int) error {
+	p := &f.parts[i]
+	p.start, p.length = 0, 0
+	for j := range maps {
 		k := f.parts[j].kind
-		if (k == kindPhysical || k == kindSparable) && m.number == maps[i].number {
-			return j
+		if (k == kindPhysical || k == kindSparable) && maps[j].number == maps[i].number {
+			p.base = j
+			return nil
 		}
 	}
-	return -1
+	return binfmt.Corrupt(0, "%s partition without the partition that it lies in", p.kind)
 }

@@ -6,8 +6,11 @@ import (
 
 // loadMetadata finds the metadata file of partition i, or its mirror (UDF
 // 2.2.10 and 2.2.13).
-func (f *FS) loadMetadata(m metadataMap, i int) error {
-	p := &f.parts[i]
+func (f *FS) loadMetadata(maps []partMap, i int) error {
+	if err := f.findBase(maps, i); err != nil {
+		return err
+	}
+	m, p := &maps[i].metadata, &f.parts[i]
 	w := f.window()
 	defer f.release(w)
 	main, err := f.metadataFile(w, addr{m.main, uint16(p.base)}, fileMetadata)
@@ -24,7 +27,7 @@ func (f *FS) loadMetadata(m metadataMap, i int) error {
 		f.notef("metadata main file lost, mirror used: %v", err)
 		p.meta = mirror
 	default:
-		return binfmt.Corrupt(p.meta.end, "metadata file (%v) and its mirror (%v) lost", err, mirrorErr) //nolint:errorlint // both are only told
+		return binfmt.Corrupt(p.meta.end, "metadata file (%v) and its mirror (%v) lost", err, mirrorErr)
 	}
 	p.length = p.meta.end
 	return nil

@@ -55,6 +55,7 @@ func (f *FS) locate(a addr, off int64) (pos, n int64, err error) {
 		return p.meta.locate(byteOff)
 	case kindVirtual:
 		return f.locateVirtual(p, a, off)
+	case kindUnknown:
 	}
 	return 0, 0, binfmt.Corrupt(0, "block %d of an unknown kind of partition", a.block)
 }

@@ -2,7 +2,6 @@ package udf
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/isomount/isomount/pkg/binfmt"
 	"github.com/isomount/isomount/pkg/fsys"
@@ -26,25 +25,18 @@ func (f *FS) ReadDir(dir fsys.Node, from uint64, yield func(*fsys.Entry) bool) e
 		if !f.shown(&s.fid) {
 			continue
 		}
-		entry.Name = s.entryName(again)
-		if entry.Attr, err = f.attrOf(&s.icbs, s.icb.addr); err != nil {
-			s.note(err)
+		if entry.Name = s.entryName(again); entry.Name == nil {
 			continue
 		}
 		entry.Node, entry.Next = s.icb.node(), uint64(s.fid.next)
+		if entry.Attr, err = f.attrOf(&s.icbs, s.icb.addr); err != nil {
+			entry.Node, entry.Attr = 0, fsys.Attr{Ino: f.ino(s.icb.addr)}
+		}
 		if !yield(&entry) {
 			return nil
 		}
 	}
 	return s.err
-}
-
-// note keeps an error that has to do with the medium, not with what is on it.
-func (s *scanner) note(err error) {
-	var corrupt *binfmt.CorruptError
-	if !errors.As(err, &corrupt) && !errors.Is(err, fsys.ErrStale) {
-		s.err = err
-	}
 }
 
 // shown tells whether a descriptor is listed.
@@ -55,21 +47,16 @@ func (f *FS) shown(d *fid) bool {
 	case d.flags&fidDeleted != 0:
 		return f.opts.Undelete
 	case d.flags&fidHidden != 0:
-		// With the metadata bit it is none of the user's files, such as the
-		// list of bad blocks (UDF 1.50 3.3.7.2).
-		return !f.opts.Hide && d.flags&fidMetadata == 0
+		return !f.opts.Hide && string(d.ident) != nonAllocatable
 	}
 	return true
 }
 
 // entryName returns the name of the current descriptor, in the scanner's
-// buffer.
+// buffer, or nil if it is one too many of the same name.
 func (s *scanner) entryName(again *renames) []byte {
-	if name, ok := again.byPos(s.pos); ok {
-		return name
-	}
 	s.name = s.f.names.append(s.name[:0], s.ident)
-	return s.name
+	return again.apply(s.pos, s.name)
 }
 
 // attrOf reads the attributes of the file at address a.

@@ -8,24 +8,33 @@ import (
 	"unicode/utf8"
 )
 
-// maxRenames bounds the memory that equal names in one directory take; those
-// beyond keep their name.
+// maxRenames bounds the memory that equal names in one directory take; entries
+// beyond are not shown.
 const maxRenames = 1 << 16
 
 // renames are the names that a directory's entries get because another one
 // before them has theirs: "report~2.txt" for the second "report.txt". A nil
 // renames has none.
 type renames struct {
-	names  map[int64][]byte // by position in the directory
+	names  map[int64][]byte // by position in the directory; nil: the name stays
 	places map[string]int64 // by new name
+	census *census
 }
 
-func (r *renames) byPos(pos int64) ([]byte, bool) {
-	if r == nil {
-		return nil, false
+// apply returns what the entry at pos is called that the disc calls name, nil
+// if it is not shown.
+func (r *renames) apply(pos int64, name []byte) []byte {
+	if r == nil || !r.census.twice[r.census.hash(name)] {
+		return name
 	}
-	name, ok := r.names[pos]
-	return name, ok
+	other, ok := r.names[pos]
+	switch {
+	case !ok:
+		return nil
+	case other == nil:
+		return name
+	}
+	return other
 }
 
 func (r *renames) byName(name []byte) (int64, bool) {
@@ -47,6 +56,7 @@ func (f *FS) renames(in *inode) *renames {
 		if c.count() {
 			in.renamed = f.rename(in, &c)
 		}
+		c.all = nil
 	})
 	return in.renamed
 }
@@ -86,13 +96,16 @@ func (c *census) has(name []byte) bool {
 // rename gives new names to all but the first of the entries with the same
 // name.
 func (f *FS) rename(in *inode, c *census) *renames {
-	r := &renames{names: map[int64][]byte{}, places: map[string]int64{}}
+	r := &renames{names: map[int64][]byte{}, places: map[string]int64{}, census: c}
 	last := map[string]int{} // the highest number given out for a name
 	_ = f.eachName(in, func(name []byte, pos uint64) {
-		if !c.twice[c.hash(name)] || len(last)+len(r.names) >= maxRenames {
+		if !c.twice[c.hash(name)] || len(r.names) >= maxRenames {
 			return
 		}
 		n := last[string(name)] + 1
+		if n == 1 {
+			r.names[int64(pos)] = nil
+		}
 		for ; n > 1; n++ {
 			other := numbered(name, n)
 			if _, taken := r.places[string(other)]; !taken && !c.has(other) {

@@ -18,7 +18,7 @@ const (
 
 // loadSparing reads the sparing table of a sparable partition: of its copies
 // the valid one with the highest number.
-func (f *FS) loadSparing(m sparableMap, p *partition) error {
+func (f *FS) loadSparing(m sparableMap, p *partition) {
 	p.packet = int64(m.packet) * f.block
 	if p.packet == 0 {
 		p.packet = 32 * f.block
@@ -37,14 +37,13 @@ func (f *FS) loadSparing(m sparableMap, p *partition) error {
 	}
 	if best == nil {
 		f.notef("no sparing table can be read, nothing is remapped")
-		return nil
+		return
 	}
 	for _, e := range best.entries {
 		p.spared = append(p.spared, sparing{orig: int64(e[0]) * f.block, pos: int64(e[1]) * f.sector})
 	}
 	slices.SortStableFunc(p.spared, func(a, b sparing) int { return cmp.Compare(a.orig, b.orig) })
 	p.spared = slices.CompactFunc(p.spared, func(a, b sparing) bool { return a.orig == b.orig })
-	return nil
 }
 
 // A sparingTable is a sparing table (UDF 2.2.12).

@@ -1,6 +1,7 @@
 package udf
 
 import (
+	"errors"
 	"io"
 
 	"github.com/isomount/isomount/pkg/binfmt"
@@ -24,7 +25,7 @@ func (f *FS) Readlink(n fsys.Node) ([]byte, error) {
 		return nil, fsys.ErrNotLink
 	}
 	content := make([]byte, min(in.size, maxLinkContent))
-	if _, err := in.readAt(f.meta, content, 0); err != nil && err != io.EOF { //nolint:errorlint // as io.ReaderAt
+	if _, err := in.readAt(f.meta, content, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return f.target(content, in.off)
@@ -36,7 +37,7 @@ func (f *FS) linkSize(w *window, e *icb) (int64, error) {
 	if e.allocKind != allocEmbedded {
 		in := inode{icb: *e, extents: f.extents(w, e)}
 		content = make([]byte, min(in.size, maxLinkContent))
-		if _, err := in.readAt(f.meta, content, 0); err != nil && err != io.EOF { //nolint:errorlint // as io.ReaderAt
+		if _, err := in.readAt(f.meta, content, 0); err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
 	}

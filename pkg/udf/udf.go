@@ -71,6 +71,7 @@ type FS struct {
 var (
 	_ fsys.FS       = (*FS)(nil)
 	_ fsys.ExtentFS = (*FS)(nil)
+	_ fsys.XattrFS  = (*FS)(nil)
 	_ fsys.ParentFS = (*FS)(nil)
 )
 

@@ -2,7 +2,6 @@ package udf
 
 import (
 	"encoding/binary"
-	"io"
 	"strings"
 
 	"github.com/isomount/isomount/pkg/binfmt"
@@ -20,7 +19,10 @@ const (
 // entry is the last block that was written (UDF 2.2.11). Images have
 // padding, run-out blocks or whatever a drive returned behind it, so the end
 // of the image is searched.
-func (f *FS) loadVAT(i int) error {
+func (f *FS) loadVAT(maps []partMap, i int) error {
+	if err := f.findBase(maps, i); err != nil {
+		return err
+	}
 	p := &f.parts[i]
 	base := &f.parts[p.base]
 	var first error
@@ -63,11 +65,8 @@ func (f *FS) readVAT(a addr) ([]uint32, error) {
 	if in.fileType != fileVAT && in.fileType != fileUnknown {
 		return nil, binfmt.Corrupt(in.off, "file of type %d in place of the virtual allocation table", in.fileType)
 	}
-	if in.size > maxVAT || in.size > f.size {
-		return nil, binfmt.Corrupt(in.off, "virtual allocation table of %d bytes", in.size)
-	}
-	b := make([]byte, in.size)
-	if _, err := in.readAt(f.meta, b, 0); err != nil && err != io.EOF { //nolint:errorlint // as io.ReaderAt
+	b, err := f.content(in, min(maxVAT, f.size))
+	if err != nil {
 		return nil, err
 	}
 	return parseVAT(b, in.off, in.fileType)

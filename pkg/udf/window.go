@@ -61,7 +61,7 @@ func (w *window) fill(pos int64, n int) error {
 		w.buf = make([]byte, n)
 	}
 	got, err := w.r.ReadAt(w.buf[:n], pos)
-	if got == 0 && err != nil && err != io.EOF { //nolint:errorlint // io.ReaderAt returns io.EOF itself
+	if got == 0 && err != nil && err != io.EOF {
 		return err
 	}
 	w.pos, w.n = pos, max(got, 0)
