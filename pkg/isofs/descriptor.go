@@ -2,6 +2,7 @@ package isofs
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,7 @@ type descriptor struct {
 	tables    [4]uint32
 	root      []byte // 8.4.18: directory record of the root
 	rootOff   int64  // byte offset of root in the image
+	catalog   uint32 // sector of the boot catalog, in a boot record of El Torito
 	liars     []string
 }
 
@@ -151,7 +153,8 @@ func (d *descriptor) parse(sector []byte) {
 	switch d.typ {
 	case typeBoot:
 		d.kind = DescriptorBoot
-		d.text[textSystem] = trimText(sector[7:39]) // 8.2.4: boot system identifier
+		d.text[textSystem] = trimText(sector[7:39])         // 8.2.4: boot system identifier
+		d.catalog = binary.LittleEndian.Uint32(sector[71:]) // El Torito, figure 7
 	case typePrimary:
 		d.kind = DescriptorPrimary
 		d.parseVolume(sector)

@@ -97,7 +97,7 @@ func (f *FS) appendName(dst []byte, s *scratch) ([]byte, bool) {
 func (f *FS) appendIdentifier(dst []byte, r *record) []byte {
 	switch {
 	case f.kind == Joliet:
-		return appendJoliet(dst, r.name, f.chars.encoder())
+		return appendJoliet(dst, r.name, f.chars)
 	case f.kind == Enhanced:
 		return f.chars.decodeFrom(appendEnhanced(dst, r.name), len(dst))
 	case f.o.Map == MapOff:
@@ -150,7 +150,7 @@ func (f *FS) find(d dirRef, s *scratch, name []byte) (int64, error) {
 // findShown finds the entry whose name on the disc is base, whose number among
 // the entries of that name is n, and which is shown as name.
 func (f *FS) findShown(d dirRef, s *scratch, base, name []byte, twins twins, n uint32) (int64, error) {
-	found, err := f.v.index.Find(f.tag|d.node, f.key(base), f.scanInto(d))
+	found, err := f.index.Find(f.names|d.node, f.key(base), f.scanInto(d))
 	if err != nil {
 		return -1, err
 	}

@@ -2,7 +2,6 @@ package isofs
 
 import (
 	"io"
-	"slices"
 	"sort"
 
 	"github.com/isomount/isomount/pkg/binfmt"
@@ -98,9 +97,7 @@ func (f *FS) layout(n fsys.Node) (*layout, error) {
 	}
 	l := &layout{node: n}
 	f.addSections(l, s)
-	if err := f.encode(l, s); err != nil {
-		return nil, err
-	}
+	f.encode(l, s)
 	if len(l.sections) <= maxKept {
 		slot.Store(l)
 	}
@@ -230,11 +227,3 @@ func (l *layout) extents(off int64, yield func(fsys.Extent) bool) {
 		}
 	}
 }
-
-// fileSize returns the size of the regular file in s as it is read.
-func (f *FS) fileSize(s *scratch) int64 { return s.size }
-
-// encode finds out whether the content has to be decoded.
-func (f *FS) encode(l *layout, s *scratch) error { return nil }
-
-var _ = slices.Contains[[]int]

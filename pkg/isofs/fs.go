@@ -50,10 +50,13 @@ type FS struct {
 
 	d         *descriptor // whose root this is the tree of
 	root      fsys.Node
-	rootStart int64     // byte offset of the root directory
-	tag       fsys.Node // keeps this tree's directories apart in the volume's index
+	rootStart int64 // byte offset of the root directory
 	layouts   [64]atomic.Pointer[layout]
 	twins     twinCache
+
+	index   *fsys.Index
+	names   fsys.Node // marks this tree's directories in index
+	subdirs fsys.Node // marks what they hold by where it begins
 }
 
 var (
@@ -65,20 +68,41 @@ var (
 
 // FS returns a tree of the volume. That its root can be read is made sure of.
 func (v *Volume) FS(k Kind, o TreeOptions) (*FS, error) {
+	f, err := v.tree(k, o)
+	if err == nil {
+		f.claimIndex()
+	}
+	return f, err
+}
+
+// claimIndex takes two tags of the volume's index. When they are used up the
+// tree has an index of its own.
+func (f *FS) claimIndex() {
+	const tags = 1 << (64 - fsys.NodeBits)
+	f.index = f.v.index
+	n := f.v.tags.Add(2)
+	if n > tags {
+		f.index, n = fsys.NewIndex(0), 2
+	}
+	f.names, f.subdirs = fsys.Node(n-2)<<fsys.NodeBits, fsys.Node(n-1)<<fsys.NodeBits
+}
+
+// tree is FS for a tree whose directories are only listed.
+func (v *Volume) tree(k Kind, o TreeOptions) (*FS, error) {
 	d := v.descriptorOf(k)
 	if d == nil {
 		return nil, fmt.Errorf("%s: %w", k, ErrNoTree)
 	}
-	chars, err := newCharset(o.Charset, k)
-	if err != nil {
-		return nil, err
-	}
-	f := &FS{v: v, kind: k, o: o, d: d, rock: k == RockRidge, chars: chars}
+	f := &FS{v: v, kind: k, o: o, d: d, rock: k == RockRidge}
 	f.fold = o.Check == CheckRelaxed || o.Check == CheckDefault && k == Joliet
-	f.tag = fsys.Node(v.trees.Add(1)) << fsys.NodeBits
 	if err := f.findRoot(); err != nil {
 		return nil, fmt.Errorf("root of the %s tree: %w", k, err)
 	}
+	chars, err := f.newCharset()
+	if err != nil {
+		return nil, err
+	}
+	f.chars = chars
 	return f, nil
 }
 

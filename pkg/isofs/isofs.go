@@ -47,8 +47,8 @@ type Options struct {
 	// makes one.
 	Index *fsys.Index
 
-	// Blocks keeps decompressed blocks of zisofs files. Nil keeps a few per
-	// tree.
+	// Blocks keeps decompressed blocks of zisofs files. Nil keeps the few that
+	// were used last.
 	Blocks Blocks
 }
 
@@ -60,7 +60,7 @@ type Volume struct {
 	index *fsys.Index
 
 	blocks Blocks
-	trees  atomic.Uint32 // trees handed out, to tell their directories apart in index
+	tags   atomic.Uint32 // tags of index that trees have taken
 
 	start       int64 // sector at which the session begins
 	descriptors []descriptor
@@ -80,6 +80,9 @@ func Open(r io.ReaderAt, size int64, o Options) (*Volume, error) {
 	}
 	if v.index == nil {
 		v.index = fsys.NewIndex(0)
+	}
+	if v.blocks == nil {
+		v.blocks = new(recent)
 	}
 	if o.Session > 0 && v.start == 0 {
 		if err := v.seekSession(o.Session); err != nil {

@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"unicode"
 	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // appendJoliet appends a Joliet name: UCS-2 in big-endian order, which writers
 // use as UTF-16. ";1" at the end goes, and then the dots at the end that
 // Windows would not show, as long as two characters are left.
-func appendJoliet(dst, id []byte, enc *encoder) []byte {
+func appendJoliet(dst, id []byte, chars *charset) []byte {
 	at := len(dst)
-	dst = appendUTF16(dst, id, enc)
+	dst = appendUTF16(dst, id, chars)
 	if name := dst[at:]; len(name) > 2 && bytes.HasSuffix(name, []byte(";1")) {
 		dst = dst[:len(dst)-2]
 	}
@@ -23,9 +22,9 @@ func appendJoliet(dst, id []byte, enc *encoder) []byte {
 }
 
 // appendUTF16 appends UTF-16 in big-endian order as UTF-8, or in the character
-// set of enc if there is one. NULs at the end are padding; a surrogate without
+// set chars if it is not nil. NULs at the end are padding; a surrogate without
 // its other half is U+FFFD.
-func appendUTF16(dst, b []byte, enc *encoder) []byte {
+func appendUTF16(dst, b []byte, chars *charset) []byte {
 	for len(b) >= 2 && b[len(b)&^1-1] == 0 && b[len(b)&^1-2] == 0 {
 		b = b[:len(b)&^1-2]
 	}
@@ -35,11 +34,7 @@ func appendUTF16(dst, b []byte, enc *encoder) []byte {
 		if utf16.IsSurrogate(r) {
 			r, b = joinSurrogates(r, b)
 		}
-		if enc != nil {
-			dst = enc.appendRune(dst, r)
-		} else {
-			dst = utf8.AppendRune(dst, r)
-		}
+		dst = chars.appendRune(dst, r)
 	}
 	return dst
 }

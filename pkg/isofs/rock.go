@@ -21,6 +21,7 @@ var (
 	tagPL = newTag("PL") // 4.1.5.2: where its parent is
 	tagRE = newTag("RE") // 4.1.5.3: this directory was relocated to here
 	tagTF = newTag("TF") // 4.1.6: times
+	tagSF = newTag("SF") // 4.1.7: sparse file
 )
 
 const (
@@ -61,7 +62,7 @@ type rock struct {
 	child  uint32 // logical block of the directory that CL names
 	parent uint32 // logical block of the directory that PL names
 
-	sparse sparseEntry
+	sparse int64 // size of a sparse file
 	zisofs zisofsEntry
 }
 
@@ -105,7 +106,7 @@ func (x *rock) add(e entry) {
 		x.has |= hasRelocated
 	case tagSF:
 		x.addSparse(e.data)
-	case tagZF:
+	case tagZF, tagZ2:
 		x.addZisofs(e.data)
 	case tagAL:
 		x.has |= hasAttributes
@@ -146,15 +147,16 @@ func (x *rock) addPosix(data []byte) {
 }
 
 // addDevice reads PN. Systems whose device numbers are 32 bits wide put all of
-// it into the low half (RRIP 4.1.2).
+// it into the low half (RRIP 4.1.2); Linux spreads the minor number around the
+// major one in it.
 func (x *rock) addDevice(data []byte) {
 	if len(data) < 16 {
 		return
 	}
 	c := binfmt.At(data, 0)
 	x.major, x.minor = c.U32Both(), c.U32Both()
-	if x.major == 0 && x.minor > 0xff {
-		x.major, x.minor = x.minor>>8, x.minor&0xff
+	if dev := x.minor; x.major == 0 && dev > 0xff {
+		x.major, x.minor = dev>>8&0xfff, dev&0xff|dev>>12&0xfff00
 	}
 }
 
@@ -268,6 +270,8 @@ type rockRidge struct {
 	id       string // of the ER entry
 	skip     int    // bytes to skip in the system use area of each record
 	rootSkip int    // the same for the root's record of itself
+
+	attributes bool // the root has attributes, so that others may have too
 }
 
 // area returns the entries of a record.
@@ -330,6 +334,8 @@ func (k *rockRidge) fromRoot(v *Volume, s *scratch) {
 			k.present, k.evidence, k.id = true, "ER entry", identifier(e.data)
 		case e.tag == tagPX && len(e.data) >= 32:
 			posix = true
+		case e.tag == tagAL:
+			k.attributes = true
 		}
 	}
 	if posix && !k.present {

@@ -4,9 +4,8 @@ import "encoding/binary"
 
 // Limits of a chain of continuation areas. Linux follows 32 of at most a block.
 const (
-	maxAreas    = 64       // areas of one record
-	maxAreaSize = 32 << 10 // bytes of one area
-	maxAreaSum  = 64 << 10 // bytes of all areas of one record
+	maxAreas   = 64       // areas of one record
+	maxAreaSum = 16 << 10 // bytes of all areas of one record
 )
 
 // A susp walks the entries of a system use area and of its continuations
@@ -19,8 +18,7 @@ type susp struct {
 
 	seen  [maxAreas]area
 	hops  int
-	bytes int // of all continuations so far
-	limit int // of the bytes that may be read
+	limit int64 // bytes of continuations that may still be read
 
 	buf    []byte // holds a continuation area
 	bufOff int64  // byte offset in the image of buf; 0 if it holds nothing
@@ -47,7 +45,7 @@ const entryHead = 4 // signature, length, version
 
 // start sets the walk to a system use area.
 func (s *susp) start(v *Volume, use []byte) {
-	s.v, s.area, s.want, s.hops, s.bytes, s.limit = v, use, false, 0, 0, maxAreaSum
+	s.v, s.area, s.want, s.hops, s.limit = v, use, false, 0, maxAreaSum
 }
 
 // next returns the next entry. Areas that cannot be read or that lead in a
@@ -95,9 +93,10 @@ func (s *susp) announce(data []byte) {
 	s.more, s.want = area{s.v.block(lba) + int64(off), int64(size)}, true
 }
 
-// follow goes on with the continuation that was announced.
+// follow goes on with the continuation that was announced. Of one that is too
+// long the beginning is read: attributes, which are what takes space, are last.
 func (s *susp) follow() bool {
-	if !s.want || s.more.size > maxAreaSize || s.hops == maxAreas || s.bytes+int(s.more.size) > s.limit {
+	if !s.want || s.hops == maxAreas {
 		return false
 	}
 	for _, a := range s.seen[:s.hops] {
@@ -107,9 +106,10 @@ func (s *susp) follow() bool {
 	}
 	s.seen[s.hops], s.want = s.more, false
 	s.hops++
-	s.bytes += int(s.more.size)
+	s.more.size = min(s.more.size, s.limit)
+	s.limit -= s.more.size
 	s.area = s.read(s.more)
-	return s.area != nil
+	return len(s.area) > 0
 }
 
 // read returns a continuation area, or nil. Writers put the areas of a

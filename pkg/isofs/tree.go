@@ -73,7 +73,7 @@ func (v *Volume) descriptorOf(k Kind) *descriptor {
 
 // countRoot counts the entries of a tree's root, up to maxCount.
 func (v *Volume) countRoot(k Kind) (int, error) {
-	f, err := v.FS(k, TreeOptions{ShowAssoc: true})
+	f, err := v.tree(k, TreeOptions{ShowAssoc: true})
 	if err != nil {
 		return 0, err
 	}

@@ -103,7 +103,7 @@ func (c *twinCache) put(n fsys.Node, t twins) {
 // twinsOf returns the twins of a directory. A directory that cannot be indexed
 // has none: its entries are shown as they are.
 func (f *FS) twinsOf(d dirRef) twins {
-	dups, err := f.v.index.Duplicates(f.tag|d.node, f.scanInto(d))
+	dups, err := f.index.Duplicates(f.names|d.node, f.scanInto(d))
 	if err != nil || !dups {
 		return nil
 	}
