@@ -50,7 +50,7 @@ func (f *FS) attr(w *window, a addr, e *icb) (fsys.Attr, error) {
 		at.Nlink++ // the disc does not count "."
 	case fsys.TypeLink:
 		at.Mode = fsys.TypeLink | 0o777
-		if n, err := f.linkSize(w, e); err == nil {
+		if n, err := f.linkSize(w, *e); err == nil {
 			at.Size = n
 		}
 	case fsys.TypeBlock, fsys.TypeChar:

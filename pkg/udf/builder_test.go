@@ -17,10 +17,11 @@ type disc struct {
 	kind    kind
 	rev     uint16
 	bs      int64
-	start   int64  // first sector of the physical partition
-	img     []byte // the image so far
-	next    uint32 // next free block of the physical partition
-	meta    []byte // content of the metadata file
+	start   int64    // first sector of the physical partition
+	at      [3]int64 // sectors of the sequences and the integrity descriptor
+	img     []byte   // the image so far
+	next    uint32   // next free block of the physical partition
+	meta    []byte   // content of the metadata file
 	vat     []uint32
 	root    addr
 	label   string
@@ -46,8 +47,10 @@ var testDate = time.Date(2001, 1, 1, 0, 0, 1, 123456000, time.UTC)
 func newDisc(tb testing.TB, k kind, bs int64) *disc {
 	tb.Helper()
 	d := &disc{tb: tb, kind: k, rev: 0x0201, bs: bs, start: testStart, label: "label", minRead: 0x0201, moved: map[uint32]uint32{}}
+	per := max(2048/bs, 1)
+	d.at = [3]int64{testMain * per, testReserve * per, testIntegrity * per}
 	if bs < 2048 {
-		d.start = 1200 // behind the recognition sequence
+		d.start = 1200 // behind the integrity sequence
 	}
 	if k == kindVirtual {
 		d.rev = 0x0200
@@ -94,9 +97,9 @@ func (d *disc) icb() addr {
 	case kindVirtual:
 		d.vat = append(d.vat, d.alloc(1))
 		return addr{uint32(len(d.vat) - 1), 1}
-	default:
-		return addr{d.alloc(1), 0}
+	case kindPhysical, kindSparable, kindUnknown:
 	}
+	return addr{d.alloc(1), 0}
 }
 
 // tagged makes a descriptor (3/7.2).
@@ -167,8 +170,8 @@ func shortAD(kind uint8, length, block uint32) []byte {
 	return fields(length|uint32(kind)<<30, block)
 }
 
-func longDesc(kind uint8, length uint32, a addr) []byte {
-	return fields(length|uint32(kind)<<30, a.block, a.ref, 6)
+func longDesc(length uint32, a addr) []byte {
+	return fields(length, a.block, a.ref, 6)
 }
 
 // An entry is what a test says of a file entry (4/14.9, 4/14.17).
@@ -239,7 +242,7 @@ func (d *disc) file(content string) addr {
 	at := d.data([]byte(content))
 	return d.put(d.icb(), entry{
 		fileType: fileRegular, mode: 0o644, size: uint64(len(content)), blocks: uint64((int64(len(content)) + d.bs - 1) / d.bs),
-		allocKind: allocLong, alloc: longDesc(extRecorded, uint32(len(content)), at),
+		allocKind: allocLong, alloc: longDesc(uint32(len(content)), at),
 	})
 }
 
@@ -258,34 +261,35 @@ type name struct {
 }
 
 // fid makes a file identifier descriptor (4/14.4).
-func (n name) fid(bs int64, location uint32) []byte {
+func (n name) fid(bs int64) []byte {
 	id := n.id
 	if id == nil && n.flags&fidParent == 0 {
 		id = cs0(n.name)
 	}
-	b := fields(uint16(1), n.flags, uint8(len(id)), longDesc(0, uint32(bs), n.to), uint16(n.use), n.use, id)
-	return tagged(tagFileIdent, location, pad(b, (len(b)+tagSize+3)&^3-tagSize))
+	b := fields(uint16(1), n.flags, uint8(len(id)), longDesc(uint32(bs), n.to), uint16(n.use), n.use, id)
+	return tagged(tagFileIdent, 0, pad(b, (len(b)+tagSize+3)&^3-tagSize))
 }
 
 // dir stores a directory at a.
-func (d *disc) dir(a, parent addr, names ...name) addr {
-	return d.putDir(a, d.fids(parent, names))
+func (d *disc) dir(a, parent addr, names ...name) {
+	d.putDir(a, d.fids(parent, names))
 }
 
 func (d *disc) fids(parent addr, names []name) []byte {
-	out := name{flags: fidParent | fidDir, to: parent}.fid(d.bs, 0)
+	out := name{flags: fidParent | fidDir, to: parent}.fid(d.bs)
 	for _, n := range names {
-		out = append(out, n.fid(d.bs, 0)...)
+		out = append(out, n.fid(d.bs)...)
 	}
 	return out
 }
 
 // putDir stores a directory with these descriptors.
-func (d *disc) putDir(a addr, fids []byte) addr {
+func (d *disc) putDir(a addr, fids []byte) {
 	e := entry{fileType: fileDir, mode: 0o755, links: 1, size: uint64(len(fids))}
 	if int64(len(fids)) <= d.bs-300 && d.kind != kindSparable {
 		e.allocKind, e.alloc = allocEmbedded, fids
-		return d.put(a, e)
+		d.put(a, e)
+		return
 	}
 	n := (int64(len(fids)) + d.bs - 1) / d.bs
 	e.blocks = uint64(n)
@@ -296,8 +300,8 @@ func (d *disc) putDir(a addr, fids []byte) addr {
 		at = addr{d.alloc(int(n)), 0}
 	}
 	d.write(at, fids)
-	e.allocKind, e.alloc = allocLong, longDesc(extRecorded, uint32(len(fids)), at)
-	return d.put(a, e)
+	e.allocKind, e.alloc = allocLong, longDesc(uint32(len(fids)), at)
+	d.put(a, e)
 }
 
 // finish writes the volume structures and returns the image.
@@ -312,6 +316,7 @@ func (d *disc) finish() []byte {
 	case kindVirtual:
 		maps = append(maps, fields(d.map2(idVirtual), 24))
 		d.finishVAT()
+	case kindPhysical, kindUnknown:
 	}
 	length := d.next
 	if d.kind != kindVirtual {
@@ -327,7 +332,7 @@ func (d *disc) map2(ident string) []byte {
 
 func (d *disc) putFileSet() {
 	b := fields(date(testDate), uint16(3), uint16(3), uint32(1), uint32(1), uint32(0), uint32(0), charspec(), dstr(d.label, 128),
-		charspec(), dstr("files", 32), 64, longDesc(0, uint32(d.bs), d.root), regid("*OSTA UDF Compliant", byte(d.rev), byte(d.rev>>8)), 64)
+		charspec(), dstr("files", 32), 64, longDesc(uint32(d.bs), d.root), regid("*OSTA UDF Compliant", byte(d.rev), byte(d.rev>>8)), 64)
 	d.write(d.fsd, tagged(tagFileSet, d.fsd.block, pad(b, 496)))
 }
 
@@ -401,15 +406,14 @@ func (d *disc) putVolume(maps [][]byte, length uint32) {
 			copy(d.img[vrsStart+int64(i)*max(2048, d.bs):], "\x00"+id+"\x01")
 		}
 	}
-	per := max(2048/d.bs, 1)
-	main, reserve, integrity := testMain*per, testReserve*per, testIntegrity*per
+	main, reserve, integrity := d.at[0], d.at[1], d.at[2]
 	rev := []byte{byte(d.rev), byte(d.rev >> 8)}
 	table := bytes.Join(maps, nil)
 	descs := [][]byte{
 		tagPrimary: fields(uint32(1), uint32(0), dstr("volume", 32), uint16(1), uint16(1), uint16(2), uint16(2), uint32(1), uint32(1),
 			dstr("volume set", 128), charspec(), charspec(), 16, regid("*app"), date(testDate), regid("*test"), 64, 6),
 		tagPartition: fields(uint32(2), uint16(1), uint16(0), regid("+NSR03"), 128, uint32(1), uint32(d.start), length, regid("*test"), 128),
-		tagLogical: fields(uint32(3), charspec(), dstr(d.label, 128), uint32(d.bs), regid("*OSTA UDF Compliant", rev...), longDesc(0, uint32(d.bs), d.fsd),
+		tagLogical: fields(uint32(3), charspec(), dstr(d.label, 128), uint32(d.bs), regid("*OSTA UDF Compliant", rev...), longDesc(uint32(d.bs), d.fsd),
 			uint32(len(table)), uint32(len(maps)), regid("*test"), 128, uint32(2*d.bs), uint32(integrity), table),
 		tagTerminating: nil,
 	}

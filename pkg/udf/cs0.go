@@ -152,22 +152,19 @@ func (n *namer) appendAny(dst, id []byte) []byte {
 	dot := t.dot()
 	end := len(t.b)
 	var extBuf [8 * maxExtLen]byte
-	var ext []byte
-	needCRC := !ok
+	ext, extPart := extBuf[:0], part{max: len(extBuf)}
 	if dot >= 0 {
-		p := part{t: &t, i: dot, end: end, max: len(extBuf), out: extBuf[:0]}
-		n.convert(&p)
-		ext, needCRC = p.out, needCRC || p.bad
+		ext = n.convert(ext, &t, dot, end, &extPart)
 		end = dot
 	}
 	start := len(dst)
-	p := part{t: &t, end: end, max: n.limit(), out: dst, start: start, keep: n.limit() - len(ext) - crcLen}
-	n.convert(&p)
-	name := p.out[start:]
-	if p.bad || needCRC || len(name)+len(ext) > n.limit() || len(name)+len(ext) == 0 || isDots(name, ext) {
-		return append(appendCRC(p.out[:start+p.kept], t.b), ext...)
+	p := part{start: start, max: n.limit(), keep: n.limit() - len(ext) - crcLen}
+	dst = n.convert(dst, &t, 0, end, &p)
+	name := dst[start:]
+	if !ok || p.bad || extPart.bad || len(name)+len(ext) > n.limit() || len(name)+len(ext) == 0 || isDots(name, ext) {
+		return append(appendCRC(dst[:start+p.kept], t.b), ext...)
 	}
-	return append(p.out, ext...)
+	return append(dst, ext...)
 }
 
 func isDots(name, ext []byte) bool {
@@ -186,62 +183,62 @@ func appendCRC(dst, id []byte) []byte {
 	return append(dst, '#', hex[v>>12], hex[v>>8&15], hex[v>>4&15], hex[v&15])
 }
 
-// A part is a stretch of a name under conversion.
+// A part is the state of a stretch of a name under conversion.
 type part struct {
-	t      *cs0Text
-	i, end int // bytes of t still to do
-	out    []byte
-	start  int  // where in out the part begins
-	max    int  // bytes that it may have
-	keep   int  // bytes that it may have before a CRC and an extension
-	kept   int  // bytes of whole characters within keep
-	bad    bool // a character was replaced or left out
+	start int  // where in the output the part begins
+	max   int  // bytes that it may have
+	keep  int  // bytes that it may have before a CRC and an extension
+	kept  int  // bytes of whole characters within keep
+	bad   bool // a character was replaced or left out
 }
 
-// convert decodes a part. It stops where the part is full.
-func (n *namer) convert(p *part) {
+// convert appends the characters of t from byte i to end. It stops where the
+// part is full.
+func (n *namer) convert(out []byte, t *cs0Text, i, end int, p *part) []byte {
 	run := false // the last character was replaced
-	for p.i < p.end {
-		r, next := p.t.next(p.i)
+	for i < end {
+		r, next := t.next(i)
 		bad := r <= 0 || r == '/'
 		if bad {
 			r, p.bad = illegal, true
 		}
 		if !bad || !run {
-			if !n.put(p, r) {
+			var full bool
+			if out, full = n.put(out, r, p); full {
 				p.bad = true
-				return
+				break
 			}
 		}
-		p.i, run = next, bad
-	}
-}
-
-// put appends one character if there is room for it.
-func (n *namer) put(p *part, r rune) bool {
-	var buf [16]byte
-	text := utf8.AppendRune(buf[:0], r)
-	if n.charset != nil {
-		text = n.encode(p, text)
-	}
-	used := len(p.out) - p.start
-	if used+len(text) > p.max {
-		return false
-	}
-	p.out = append(p.out, text...)
-	if used+len(text) <= p.keep {
-		p.kept = used + len(text)
-	}
-	return true
-}
-
-// encode converts a character to the character set of the mount; one that it
-// does not have becomes '?'.
-func (n *namer) encode(p *part, text []byte) []byte {
-	out, err := n.charset.NewEncoder().Bytes(text) // encoders may have state
-	if err != nil || len(out) == 0 || len(out) > 8 {
-		p.bad = true
-		return []byte{'?'}
+		i, run = next, bad
 	}
 	return out
+}
+
+// put appends one character unless the part is full.
+func (n *namer) put(out []byte, r rune, p *part) (_ []byte, full bool) {
+	before := len(out)
+	if n.charset == nil {
+		out = utf8.AppendRune(out, r)
+	} else {
+		out = n.appendEncoded(out, r, p)
+	}
+	used := len(out) - p.start
+	if used > p.max {
+		return out[:before], true
+	}
+	if used <= p.keep {
+		p.kept = used
+	}
+	return out, false
+}
+
+// appendEncoded converts a character to the character set of the mount; one
+// that it does not have becomes '?'.
+func (n *namer) appendEncoded(out []byte, r rune, p *part) []byte {
+	text, err := n.charset.NewEncoder().String(string(r)) // encoders may have state
+	if err != nil || text == "" || len(text) > 8 {
+		p.bad = true
+		text = "?"
+	}
+	return append(out, text...)
 }

@@ -107,8 +107,8 @@ func TestTooManySameNames(t *testing.T) {
 	d := newDisc(t, kindPhysical, 2048)
 	to := d.file("x")
 	fids := d.fids(d.root, []name{{name: "first", to: to}})
-	fids = append(fids, bytes.Repeat(name{name: "same", to: to}.fid(2048, 0), maxRenames+10)...)
-	fids = append(fids, name{name: "last", to: to}.fid(2048, 0)...)
+	fids = append(fids, bytes.Repeat(name{name: "same", to: to}.fid(2048), maxRenames+10)...)
+	fids = append(fids, name{name: "last", to: to}.fid(2048)...)
 	d.putDir(d.root, fids)
 	f := open(t, d.finish(), Options{})
 	names := listing(t, f, f.Root())
@@ -138,7 +138,7 @@ func TestDamagedDirectory(t *testing.T) {
 		all[i] = fmt.Sprintf("entry %03d", i)
 	}
 	without := slices.Delete(slices.Clone(all), victim, victim+1)
-	fidLen := len(name{name: all[0]}.fid(2048, 0))
+	fidLen := len(name{name: all[0]}.fid(2048))
 	tests := []struct {
 		name   string
 		damage func(b []byte) // the descriptor
@@ -224,7 +224,7 @@ func TestBadSectors(t *testing.T) {
 		last = string(e.Name)
 		return true
 	})
-	lostEntries := 2048/len(names[0].fid(2048, 0)) + 2
+	lostEntries := 2048/len(names[0].fid(2048)) + 2
 	if n < len(names)-lostEntries || last != "entry 499" {
 		t.Errorf("%d entries, the last one %q; want at least %d up to entry 499", n, last, len(names)-lostEntries)
 	}
@@ -238,7 +238,7 @@ func TestSparseDirectory(t *testing.T) {
 	d := newDisc(t, kindPhysical, 2048)
 	to := d.file("x")
 	first := d.data(pad(d.fids(d.root, []name{{name: "a", to: to}}), 2048))
-	second := d.data(name{name: "b", to: to}.fid(2048, 0))
+	second := d.data(name{name: "b", to: to}.fid(2048))
 	size := uint64(1<<20 + 4096)
 	d.put(d.root, entry{fileType: fileDir, mode: 0o755, size: size, alloc: slices.Concat(
 		shortAD(0, 2048, first.block), shortAD(extHole, 1<<20, 0), shortAD(0, 2048, second.block))})
@@ -288,29 +288,69 @@ func TestAttributes(t *testing.T) {
 		owner fsys.Owner
 		want  fsys.Attr
 	}{
-		{"file", entry{fileType: fileRegular, uid: 1, gid: 2, mode: 0o640, links: 3, size: 4096, blocks: 2}, fsys.Owner{UID: 9, GID: 9, FileMode: 0o111},
+		{
+			"file",
+			entry{fileType: fileRegular, uid: 1, gid: 2, mode: 0o640, links: 3, size: 4096, blocks: 2},
+			fsys.Owner{UID: 9, GID: 9, FileMode: 0o111},
 			with(func(a *fsys.Attr) {
 				a.Mode, a.UID, a.GID, a.Nlink, a.Size, a.Blocks = fsys.TypeFile|0o640, 1, 2, 3, 4096, 8
-			})},
-		{"set bits", entry{fileType: fileRegular, mode: 0o755, flags: flagSetUID | flagSetGID | flagSticky}, fsys.Owner{},
-			with(func(a *fsys.Attr) { a.Mode = fsys.TypeFile | 0o7755 })},
+			}),
+		},
+		{
+			"set bits",
+			entry{fileType: fileRegular, mode: 0o755, flags: flagSetUID | flagSetGID | flagSticky},
+			fsys.Owner{},
+			with(func(a *fsys.Attr) { a.Mode = fsys.TypeFile | 0o7755 }),
+		},
 		{"directory", entry{fileType: fileDir, mode: 0o700, links: 4}, fsys.Owner{}, with(func(a *fsys.Attr) { a.Mode, a.Nlink = fsys.TypeDir|0o700, 5 })},
-		{"no owner", entry{fileType: fileRegular, uid: noID, gid: noID}, fsys.Owner{UID: 1000, GID: 100},
-			with(func(a *fsys.Attr) { a.Mode, a.UID, a.GID = fsys.TypeFile, 1000, 100 })},
-		{"no owner and none named", entry{fileType: fileRegular, uid: noID, gid: noID}, fsys.Owner{},
-			with(func(a *fsys.Attr) { a.Mode, a.UID, a.GID = fsys.TypeFile, overflowID, overflowID })},
-		{"owner forced to root", entry{fileType: fileRegular, uid: noID, gid: 5}, fsys.Owner{ForceUID: true, ForceGID: true},
-			with(func(a *fsys.Attr) { a.Mode = fsys.TypeFile })},
-		{"mode given", entry{fileType: fileRegular, mode: 0o640}, fsys.Owner{SetFile: true, FileMode: 0o444},
-			with(func(a *fsys.Attr) { a.Mode = fsys.TypeFile | 0o444 })},
-		{"mode of directories given", entry{fileType: fileRegular, mode: 0o640}, fsys.Owner{SetDir: true, DirMode: 0o444, Umask: 0o40},
-			with(func(a *fsys.Attr) { a.Mode = fsys.TypeFile | 0o600 })},
-		{"link", entry{fileType: fileSymlink, allocKind: allocEmbedded, size: 4, alloc: []byte{compParent, 0, 0, 0}}, fsys.Owner{Umask: 0o77},
-			with(func(a *fsys.Attr) { a.Mode, a.Size = fsys.TypeLink|0o777, 2 })},
-		{"block device", entry{fileType: fileBlock, mode: 0o660, ea: device(8, 70000)}, fsys.Owner{},
-			with(func(a *fsys.Attr) { a.Mode, a.Major, a.Minor = fsys.TypeBlock|0o660, 8, 70000 })},
-		{"character device", entry{fileType: fileChar, plain: true, mode: 0o666, ea: device(1, 3)}, fsys.Owner{},
-			with(func(a *fsys.Attr) { a.Mode, a.Major, a.Minor = fsys.TypeChar|0o666, 1, 3 })},
+		{
+			"no owner",
+			entry{fileType: fileRegular, uid: noID, gid: noID},
+			fsys.Owner{UID: 1000, GID: 100},
+			with(func(a *fsys.Attr) { a.Mode, a.UID, a.GID = fsys.TypeFile, 1000, 100 }),
+		},
+		{
+			"no owner and none named",
+			entry{fileType: fileRegular, uid: noID, gid: noID},
+			fsys.Owner{},
+			with(func(a *fsys.Attr) { a.Mode, a.UID, a.GID = fsys.TypeFile, overflowID, overflowID }),
+		},
+		{
+			"owner forced to root",
+			entry{fileType: fileRegular, uid: noID, gid: 5},
+			fsys.Owner{ForceUID: true, ForceGID: true},
+			with(func(a *fsys.Attr) { a.Mode = fsys.TypeFile }),
+		},
+		{
+			"mode given",
+			entry{fileType: fileRegular, mode: 0o640},
+			fsys.Owner{SetFile: true, FileMode: 0o444},
+			with(func(a *fsys.Attr) { a.Mode = fsys.TypeFile | 0o444 }),
+		},
+		{
+			"mode of directories given",
+			entry{fileType: fileRegular, mode: 0o640},
+			fsys.Owner{SetDir: true, DirMode: 0o444, Umask: 0o40},
+			with(func(a *fsys.Attr) { a.Mode = fsys.TypeFile | 0o600 }),
+		},
+		{
+			"link",
+			entry{fileType: fileSymlink, allocKind: allocEmbedded, size: 4, alloc: []byte{compParent, 0, 0, 0}},
+			fsys.Owner{Umask: 0o77},
+			with(func(a *fsys.Attr) { a.Mode, a.Size = fsys.TypeLink|0o777, 2 }),
+		},
+		{
+			"block device",
+			entry{fileType: fileBlock, mode: 0o660, ea: device(8, 70000)},
+			fsys.Owner{},
+			with(func(a *fsys.Attr) { a.Mode, a.Major, a.Minor = fsys.TypeBlock|0o660, 8, 70000 }),
+		},
+		{
+			"character device",
+			entry{fileType: fileChar, plain: true, mode: 0o666, ea: device(1, 3)},
+			fsys.Owner{},
+			with(func(a *fsys.Attr) { a.Mode, a.Major, a.Minor = fsys.TypeChar|0o666, 1, 3 }),
+		},
 		{"device without numbers", entry{fileType: fileChar}, fsys.Owner{}, with(func(a *fsys.Attr) { a.Mode = fsys.TypeChar })},
 		{"fifo", entry{fileType: fileFifo}, fsys.Owner{}, with(func(a *fsys.Attr) { a.Mode = fsys.TypeFifo })},
 		{"socket", entry{fileType: fileSocket}, fsys.Owner{}, with(func(a *fsys.Attr) { a.Mode = fsys.TypeSocket })},
@@ -376,10 +416,10 @@ func TestXattrs(t *testing.T) {
 		ea(eaDevice, 1, uint32(0), uint32(1), uint32(3)),
 	)
 	f1 := d.put(d.icb(), entry{
-		fileType: fileRegular, ea: space, eaICB: longDesc(0, 2048, eaFile), streams: longDesc(0, 2048, streamDir),
+		fileType: fileRegular, ea: space, eaICB: longDesc(2048, eaFile), streams: longDesc(2048, streamDir),
 		allocKind: allocEmbedded, alloc: []byte("x"), size: 1,
 	})
-	lostICB := longDesc(0, 2048, addr{0xffff, 0})
+	lostICB := longDesc(2048, addr{0xffff, 0})
 	f2 := d.put(d.icb(), entry{fileType: fileRegular, ea: space[:len(space)-10], eaICB: lostICB, streams: lostICB})
 	d.dir(d.root, d.root, name{name: "f1", to: f1}, name{name: "f2", to: f2}, name{name: "none", to: d.file("x")})
 	f := open(t, d.finish(), Options{})

@@ -44,7 +44,7 @@ func TestExtents(t *testing.T) {
 		{"long", func(_ *disc, at []addr) entry {
 			var b []byte
 			for _, a := range at {
-				b = append(b, longDesc(extRecorded, 2048, a)...)
+				b = append(b, longDesc(2048, a)...)
 			}
 			return entry{allocKind: allocLong, alloc: b}
 		}, content},
@@ -117,7 +117,7 @@ func TestBadExtents(t *testing.T) {
 		good int64 // bytes that can be read
 	}{
 		{"partition that is not there", func(_ *disc, good addr) entry {
-			return entry{size: 4096, allocKind: allocLong, alloc: slices.Concat(longDesc(0, 2048, good), longDesc(0, 2048, addr{0, 9}))}
+			return entry{size: 4096, allocKind: allocLong, alloc: slices.Concat(longDesc(2048, good), longDesc(2048, addr{0, 9}))}
 		}, 2048},
 		{"behind the end of the image", func(_ *disc, good addr) entry {
 			return entry{size: 4096, alloc: slices.Concat(shortAD(0, 2048, good.block), shortAD(0, 2048, 1<<31))}
@@ -258,7 +258,7 @@ func TestLarge(t *testing.T) {
 func TestStrategy4096(t *testing.T) {
 	indirect := func(location uint32, to addr) []byte {
 		icbTag := fields(uint32(0), uint16(4096), uint16(1), uint16(2), uint8(0), uint8(3), 6, uint16(0))
-		return tagged(tagIndirect, location, fields(icbTag, longDesc(0, 4096, to)))
+		return tagged(tagIndirect, location, fields(icbTag, longDesc(4096, to)))
 	}
 	tests := []struct {
 		name string

@@ -32,10 +32,10 @@ func (f *FS) Readlink(n fsys.Node) ([]byte, error) {
 }
 
 // linkSize is the length of the target of the link e.
-func (f *FS) linkSize(w *window, e *icb) (int64, error) {
+func (f *FS) linkSize(w *window, e icb) (int64, error) {
 	content, off := e.alloc, e.off
 	if e.allocKind != allocEmbedded {
-		in := inode{icb: *e, extents: f.extents(w, e)}
+		in := inode{icb: e, extents: f.extents(w, &e)}
 		content = make([]byte, min(in.size, maxLinkContent))
 		if _, err := in.readAt(f.meta, content, 0); err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
