@@ -23,7 +23,7 @@ func (m *Mount) detached(o *Options) error {
 	if err != nil {
 		return fmt.Errorf("fsopen: %w", err)
 	}
-	defer unix.Close(fs)
+	defer closeFD(fs)
 	opts := append(m.kernelOptions(o), [2]string{"source", o.Source}, [2]string{"subtype", Subtype}, [2]string{"ro", ""})
 	for _, opt := range opts {
 		if err := configure(fs, opt[0], opt[1]); err != nil {

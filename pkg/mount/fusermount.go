@@ -42,20 +42,20 @@ func (m *Mount) fusermount(ctx context.Context, o *Options) error {
 		return fmt.Errorf("socketpair: %w", err)
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "helper"), os.NewFile(uintptr(pair[1]), "helper")
-	defer ours.Close()
-	defer theirs.Close()
+	defer closeFile(ours)
+	defer closeFile(theirs)
 	cmd := exec.CommandContext(ctx, helper, "-o", helperOptions(o), "--", m.point.path)
 	cmd.ExtraFiles = []*os.File{theirs} // becomes descriptor 3
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "_FUSE_COMMFD=3")
 	if err := run(cmd, m.point.path); err != nil {
 		if ctx.Err() != nil {
-			err = errors.Join(err, detach(m.point.path)) // it may have been killed after it mounted
+			err = errors.Join(err, detach(ctx, m.point.path)) // it may have been killed after it mounted
 		}
 		return err
 	}
 	m.way = wayFusermount
 	if m.device, err = receive(ours); err != nil {
-		return errors.Join(fail(m.point.path, err, nil), detach(m.point.path))
+		return errors.Join(fail(m.point.path, err, nil), detach(ctx, m.point.path))
 	}
 	return nil
 }

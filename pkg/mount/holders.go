@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -145,7 +144,7 @@ func mappedOn(maps string, e *Entry) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	defer f.Close()
+	defer closeFile(f)
 	dev := fmt.Sprintf("%02x:%02x", e.Major, e.Minor)
 	for s := bufio.NewScanner(f); s.Scan(); {
 		fields := strings.Fields(s.Text())
@@ -166,16 +165,4 @@ func ownerOf(dir string) string {
 		return u.Username
 	}
 	return uid
-}
-
-// Processes returns the process ids among holders, each once, in order.
-func Processes(holders []Holder) []int {
-	var pids []int
-	for _, h := range holders {
-		if h.PID != 0 {
-			pids = append(pids, h.PID)
-		}
-	}
-	slices.Sort(pids)
-	return slices.Compact(pids)
 }

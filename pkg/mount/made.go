@@ -18,20 +18,25 @@ import (
 // A place is a directory in which mount points are made.
 type place struct {
 	dir  string
-	perm fs.FileMode // of the directories that are made on the way
-	up   int         // how many of them at the end of dir may be made
+	perm fs.FileMode   // of the directories that are made on the way
+	up   int           // how many of them at the end of dir may be made
+	old  time.Duration // see leftoverAge
 }
+
+// leftoverAge is how old an empty directory must be to be taken for what a
+// killed process left behind, and not for one that is about to be mounted on.
+const leftoverAge = time.Minute
 
 // places lists where mount points are made for this user, the best first.
 func places() []place {
 	uid := os.Getuid()
-	tmp := place{"/tmp/isomount-" + strconv.Itoa(uid), 0o700, 1}
+	tmp := place{"/tmp/isomount-" + strconv.Itoa(uid), 0o700, 1, leftoverAge}
 	if uid == 0 {
 		// Other users must get through to a mount with allow_other.
-		return []place{{"/run/isomount/mnt", 0o755, 2}, tmp}
+		return []place{{"/run/isomount/mnt", 0o755, 2, leftoverAge}, tmp}
 	}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		return []place{{filepath.Join(dir, "isomount"), 0o700, 1}, tmp}
+		return []place{{filepath.Join(dir, "isomount"), 0o700, 1, leftoverAge}, tmp}
 	}
 	return []place{tmp}
 }
@@ -57,7 +62,7 @@ func (p *place) ready() error {
 	parts := strings.Split(p.dir, "/")
 	for n := len(parts) - p.up + 1; n <= len(parts); n++ {
 		dir := strings.Join(parts[:n], "/")
-		if err := os.Mkdir(dir, p.perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := mkdir(dir, p.perm); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fail(dir, err, nil)
 		}
 		if err := checkOwn(dir); err != nil {
@@ -65,6 +70,14 @@ func (p *place) ready() error {
 		}
 	}
 	return nil
+}
+
+// mkdir makes a directory with a mode that the umask does not change.
+func mkdir(dir string, perm fs.FileMode) error {
+	if err := os.Mkdir(dir, perm); err != nil {
+		return err
+	}
+	return os.Chmod(dir, perm)
 }
 
 // checkOwn accepts a real directory of this user that nobody else may write to.
@@ -93,9 +106,9 @@ func (p *place) makeNamed(name string) (string, error) {
 		if n > 1 {
 			path += "-" + strconv.Itoa(n)
 		}
-		err := os.Mkdir(path, p.perm)
-		if errors.Is(err, fs.ErrExist) && removeLeftover(path) {
-			err = os.Mkdir(path, p.perm)
+		err := mkdir(path, p.perm)
+		if errors.Is(err, fs.ErrExist) && p.removeLeftover(path) {
+			err = mkdir(path, p.perm)
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return path, err
@@ -104,18 +117,14 @@ func (p *place) makeNamed(name string) (string, error) {
 	return "", fail(p.dir+"/"+name, ErrBusy, nil)
 }
 
-// leftoverAge is how old an empty directory must be to be taken for what a
-// killed process left behind, and not for one that is about to be mounted on.
-const leftoverAge = time.Minute
-
 // removeLeftover removes an old empty directory on which nothing is mounted.
-func removeLeftover(path string) bool {
+func (p *place) removeLeftover(path string) bool {
 	table, err := ReadTable()
 	if err != nil || table.At(path) != nil {
 		return false // before stat: it may not answer
 	}
 	var st unix.Stat_t
-	if unix.Lstat(path, &st) != nil || time.Since(time.Unix(st.Ctim.Unix())) < leftoverAge {
+	if unix.Lstat(path, &st) != nil || time.Since(time.Unix(st.Ctim.Unix())) < p.old {
 		return false
 	}
 	return unix.Rmdir(path) == nil
@@ -125,8 +134,8 @@ func removeLeftover(path string) bool {
 const maxName = 100
 
 // pointName makes a file name of a label: what could hurt in a terminal or a
-// path becomes '_', a leading '.' and the names that the daemon uses for its
-// socket in the same directory are avoided.
+// path becomes '_', and a leading '.' and the names of the daemon's own files
+// in the same directory are avoided.
 func pointName(label string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '/' || r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -143,7 +152,7 @@ func pointName(label string) string {
 		return "disc"
 	case name[0] == '.':
 		return "_" + name[1:]
-	case strings.HasPrefix(name, "socket"), strings.HasPrefix(name, "lock"):
+	case strings.HasPrefix(name, "socket"), strings.HasPrefix(name, "isomountd"):
 		return "_" + name
 	}
 	return name
@@ -172,7 +181,7 @@ func removeIn(dir, name string) error {
 	if err != nil {
 		return fail(dir, err, nil)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	err = unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil

@@ -37,7 +37,7 @@
 // A path that leads into a FUSE file system whose server is dead fails, and
 // one whose server is stuck waits for ever. Therefore nothing here calls stat,
 // open or even a path lookup below a FUSE mount before a child process has
-// shown within a second that it answers. What is read of such a mount before
+// shown within two seconds that it answers. What is read of such a mount before
 // that (mount id, device number) comes from mountinfo and from statx with an
 // empty mask, which the kernel answers from memory.
 package mount
@@ -71,6 +71,7 @@ type Mount struct {
 	way    way
 	device *os.File
 	tree   *os.File // the detached mount, for ways that make one
+	ended  bool     // Attach or Abort was called
 }
 
 // A way is one method of mounting.
@@ -159,6 +160,9 @@ func (m *Mount) Device() *os.File { return m.device }
 // Attach makes the mount visible, if it is not yet, and closes this process's
 // descriptor of the device: from now on the mount lives as long as its server.
 func (m *Mount) Attach() error {
+	if m.ended {
+		return os.ErrClosed
+	}
 	if m.way == wayDetached {
 		if err := m.move(); err != nil {
 			return errors.Join(err, m.Abort())
@@ -168,24 +172,34 @@ func (m *Mount) Attach() error {
 	return nil
 }
 
-// Abort undoes Prepare. Whoever already waits for the file system to answer
-// gets ENOTCONN or, once all copies of the device are closed, ENODEV.
+// Abort undoes Prepare, unless Attach was called before. Whoever already waits
+// for an answer of the file system gets an error when the last copy of the
+// device is closed.
 func (m *Mount) Abort() error {
+	if m.ended {
+		return nil
+	}
 	defer m.close()
 	if m.way == wayDetached {
 		return nil // ends with its descriptor
 	}
-	return detach(m.point.path)
+	return detach(context.Background(), m.point.path)
 }
 
 func (m *Mount) close() {
+	m.ended = true
 	for _, f := range []*os.File{m.device, m.tree} {
 		if f != nil {
-			_ = f.Close() // nothing was written
+			closeFile(f)
 		}
 	}
 	m.point.close()
 }
+
+// closeFile closes a file to which nothing was written.
+func closeFile(f *os.File) { _ = f.Close() }
+
+func closeFD(fd int) { _ = unix.Close(fd) }
 
 // kernelOptions lists the options that fuse itself takes (Linux fs/fuse/inode.c,
 // fuse_fs_parameters), those without a value with an empty one.

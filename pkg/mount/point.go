@@ -25,9 +25,9 @@ type point struct {
 }
 
 func (p *point) close() {
-	_ = p.dir.Close() // nothing was written
+	closeFile(p.dir)
 	if p.lock != nil {
-		_ = p.lock.Close() // unlocks
+		closeFile(p.lock) // unlocks
 	}
 }
 
@@ -113,10 +113,10 @@ const maxClaim = 10 * time.Second
 // Where the directory cannot be locked (not readable, or a file system without
 // locks) the kernel's order decides: mounts stack.
 func (p *point) claim(ctx context.Context) error {
-	f, err := os.OpenFile(p.proc(), os.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := unix.Open(p.proc(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err == nil {
-		p.lock = f
-		err = lockExclusive(ctx, f)
+		p.lock = os.NewFile(uintptr(fd), p.path)
+		err = lockExclusive(ctx, p.lock)
 	}
 	if errors.Is(err, ErrBusy) || p.covered() {
 		return fail(p.path, ErrBusy, nil)
@@ -163,7 +163,7 @@ func mountIDFromProc(dirfd int, name string) (int, error) {
 		if fd, err = unix.Openat(dirfd, name, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
 			return 0, err
 		}
-		defer unix.Close(fd)
+		defer closeFD(fd)
 	}
 	return mountIDFromInfo(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
 }
@@ -174,7 +174,7 @@ func mountIDFromInfo(path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
+	defer closeFile(f)
 	s := bufio.NewScanner(f)
 	for s.Scan() {
 		if v, ok := strings.CutPrefix(s.Text(), "mnt_id:"); ok {

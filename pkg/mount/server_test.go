@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -47,6 +48,19 @@ type testServer struct {
 // serve starts a server on a copy of a device.
 func serve(tb testing.TB, dev *os.File) *testServer {
 	tb.Helper()
+	return serveBy(tb, dev, answer)
+}
+
+// answerInit answers the first request and leaves all others waiting.
+func answerInit(req []byte) []byte {
+	if binary.LittleEndian.Uint32(req[4:]) == opInit {
+		return answer(req)
+	}
+	return nil
+}
+
+func serveBy(tb testing.TB, dev *os.File, answer func([]byte) []byte) *testServer {
+	tb.Helper()
 	fd, err := unix.FcntlInt(dev.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		tb.Fatal(err)
@@ -58,7 +72,7 @@ func serve(tb testing.TB, dev *os.File) *testServer {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		tb.Fatal(err)
 	}
-	s.wg.Go(s.loop)
+	s.wg.Go(func() { s.loop(answer) })
 	tb.Cleanup(s.close)
 	return s
 }
@@ -75,7 +89,7 @@ func (s *testServer) close() {
 	s.dev.Close()
 }
 
-func (s *testServer) loop() {
+func (s *testServer) loop(answer func([]byte) []byte) {
 	buf := make([]byte, 1<<20)
 	fd := int(s.dev.Fd())
 	for {
@@ -119,8 +133,7 @@ func answer(req []byte) []byte {
 			errno = unix.ENOENT
 			break
 		}
-		out = append(binary.LittleEndian.AppendUint64(nil, 2), make([]byte, 32)...)
-		out = append(out, attr(2)...)
+		out = slices.Concat(le.AppendUint64(nil, 2), make([]byte, 32), attr(2))
 	case opGetattr:
 		out = append(make([]byte, 16), attr(node)...)
 	case opStatfs:
@@ -145,6 +158,20 @@ func answer(req []byte) []byte {
 	le.PutUint32(reply[4:], uint32(-int32(errno)))
 	le.PutUint64(reply[8:], unique)
 	return append(reply, out...)
+}
+
+// readFile reads a small file with system calls that the Go scheduler knows to
+// block. os.Open would register it with epoll, which asks the server (FUSE_POLL)
+// while holding a processor that the server in this same process may need.
+func readFile(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 100)
+	n, err := unix.Read(fd, b)
+	return string(b[:max(n, 0)]), err
 }
 
 func attr(node uint64) []byte {

@@ -61,7 +61,7 @@ func ReadTable() (Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer closeFile(f)
 	// The kernel gives the table in pieces of a page. What is mounted or
 	// unmounted between two of them can hide a line, so read again if the
 	// table has changed meanwhile.

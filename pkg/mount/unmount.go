@@ -66,8 +66,8 @@ func unmountByHelper(ctx context.Context, path string, lazy bool) error {
 
 // detach unmounts lazily whatever is on top at path. It is for cleaning up and
 // so does not end with the caller's context.
-func detach(path string) error {
-	return unmount(context.Background(), path, true)
+func detach(ctx context.Context, path string) error {
+	return unmount(context.WithoutCancel(ctx), path, true)
 }
 
 // A BusyError reports a mount that cannot be unmounted because it is in use.

@@ -42,7 +42,7 @@ func openPoint(ctx context.Context, path string) (*point, error) {
 		err = w.step(ctx)
 	}
 	if err != nil {
-		unix.Close(w.dir)
+		closeFD(w.dir)
 		return nil, fail(path, err, nil)
 	}
 	return w.point()
@@ -74,7 +74,7 @@ func (w *walker) step(ctx context.Context) error {
 		w.become(fd)
 		return nil //nolint:nilerr // not a symbolic link
 	}
-	unix.Close(fd)
+	closeFD(fd)
 	return w.follow(link)
 }
 
@@ -112,7 +112,7 @@ func (w *walker) entry(id int) (*Entry, error) {
 }
 
 func (w *walker) become(fd int) {
-	unix.Close(w.dir)
+	closeFD(w.dir)
 	w.dir = fd
 }
 
@@ -153,7 +153,7 @@ func (w *walker) point() (*point, error) {
 		p.entry, err = w.entry(p.id)
 	}
 	if err != nil {
-		_ = p.dir.Close() // nothing was written
+		closeFile(p.dir)
 		return nil, fail(w.path, err, nil)
 	}
 	return p, nil
