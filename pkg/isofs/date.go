@@ -1,10 +1,6 @@
 package isofs
 
-import (
-	"time"
-
-	"github.com/isomount/isomount/pkg/fsys"
-)
+import "github.com/isomount/isomount/pkg/fsys"
 
 const quarterHour = 15 * 60 // seconds: the unit of time zones
 
@@ -49,15 +45,36 @@ func longDate(b []byte) (fsys.Time, bool) {
 // that no place on earth has is taken as zero, as Linux does. The sixtieth
 // second is a leap second.
 func makeTime(year, month, day, hour, minute, second, zone int) (fsys.Time, bool) {
-	if month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 60 {
+	if month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 60 {
 		return fsys.Time{}, false
-	}
-	t := time.Date(year, time.Month(month), day, hour, minute, 0, 0, time.UTC)
-	if t.Day() != day {
-		return fsys.Time{}, false // as in February 30
 	}
 	if zone < -52 || zone > 52 {
 		zone = 0
 	}
-	return fsys.Time{Sec: t.Unix() + int64(second-zone*quarterHour)}, true
+	sec := ((daysTo(year, month)+day-1)*24+hour)*3600 + minute*60 + second - zone*quarterHour
+	return fsys.Time{Sec: int64(sec)}, true
+}
+
+// monthStart has the days of a common year before each month.
+var monthStart = [...]int{0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365}
+
+func isLeap(year int) bool { return year%4 == 0 && (year%100 != 0 || year%400 == 0) }
+
+func daysIn(year, month int) int {
+	n := monthStart[month] - monthStart[month-1]
+	if month == 2 && isLeap(year) {
+		n++
+	}
+	return n
+}
+
+// daysTo returns the days from 1970-01-01 to the first of a month. It is a good
+// part of what reading a record costs; package time takes three times as long.
+func daysTo(year, month int) int {
+	before := year - 1
+	days := before*365 + before/4 - before/100 + before/400 - 719162
+	if month > 2 && isLeap(year) {
+		days++
+	}
+	return days + monthStart[month-1]
 }

@@ -73,3 +73,18 @@ func TestLongDate(t *testing.T) {
 		})
 	}
 }
+
+// Days are counted as package time counts them.
+func TestDaysTo(t *testing.T) {
+	for year := 1; year < 2500; year++ {
+		for month := 1; month <= 12; month++ {
+			first := time.Date(year, time.Month(month), 1, 0, 0, 0, 0, time.UTC)
+			if got, want := int64(daysTo(year, month)), first.Unix()/86400; got != want {
+				t.Fatalf("%d-%02d: got day %d, want %d", year, month, got, want)
+			}
+			if got, want := daysIn(year, month), first.AddDate(0, 1, -1).Day(); got != want {
+				t.Fatalf("%d-%02d: got %d days, want %d", year, month, got, want)
+			}
+		}
+	}
+}

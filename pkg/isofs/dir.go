@@ -196,16 +196,21 @@ func (f *FS) sameName(a, b []byte) bool {
 	return (f.fold || f.kind == Joliet) && bytes.Equal(f.key(a), f.key(b))
 }
 
-// key returns what the index knows a name by: in Joliet trees dots at the end
-// make no difference, as in Linux.
+// key returns what the index knows a name by.
 func (f *FS) key(name []byte) []byte {
+	return f.appendKey(make([]byte, 0, len(name)), name)
+}
+
+// appendKey appends the key of a name: in Joliet trees dots at the end make no
+// difference, as in Linux.
+func (f *FS) appendKey(dst, name []byte) []byte {
 	if f.kind == Joliet {
 		name = bytes.TrimRight(name, ".")
 	}
-	if !f.fold {
-		return name
+	if f.fold {
+		return foldName(dst, name)
 	}
-	return foldName(make([]byte, 0, len(name)), name)
+	return append(dst, name...)
 }
 
 // scanInto returns the function that lists a directory for the index. A
@@ -216,26 +221,23 @@ func (f *FS) scanInto(d dirRef) fsys.Scan {
 		s := getScratch()
 		defer putScratch(s)
 		n := 0
-		var folded []byte
+		var key []byte
+		twins := newTwinFinder()
 		err := f.list(d, 0, s, true, func() bool {
-			name := s.name
-			if f.kind == Joliet {
-				name = bytes.TrimRight(name, ".")
-			}
-			if f.fold {
-				folded = foldName(folded[:0], name)
-				name = folded
-			}
-			add(name, uint64(s.at))
+			key = f.appendKey(key[:0], s.name)
+			add(key, uint64(s.at))
+			twins.add(s.name)
 			n++
 			return n <= maxIndexed
 		})
 		switch {
 		case n > maxIndexed:
 			return errTooLarge
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return nil
+		case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+			return err
+		case !twins.any():
+			f.twins.put(d.node, nil)
 		}
-		return err
+		return nil
 	}
 }

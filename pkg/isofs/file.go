@@ -110,10 +110,8 @@ func (f *FS) addSections(l *layout, s *scratch) {
 		l.add(f.v, &s.rec)
 		return
 	}
-	first := s.rec
 	f.openAt(s)
-	first = s.rec
-	s.scan.join(&first, func(r *record) { l.add(f.v, r) })
+	s.scan.join(&s.rec, func(r *record) { l.add(f.v, r) })
 }
 
 // add appends a section.

@@ -18,7 +18,7 @@ import (
 
 func TestPlainTree(t *testing.T) {
 	m := disc(func(m *testImage) [][]byte {
-		lba, size := m.dir(nil, nil, m.file("INNER.DAT;1", "inside"))
+		lba, size := m.dir(nil, m.file("INNER.DAT;1", "inside"))
 		return [][]byte{m.file("README.TXT;1", "hello"), m.file("EMPTY.;1", ""), rec("SUB", lba, size, isDir)}
 	})
 	f := m.fs(t, Plain, TreeOptions{Owner: fsys.Owner{UID: 7, GID: 8}})
@@ -39,7 +39,7 @@ func TestRockRidgeTree(t *testing.T) {
 		link := func(name string) []byte {
 			return rec(name+";1", shared, 6, withUse(px(0o100644, 2), nm(strings.ToLower(name))))
 		}
-		lba, size := m.dir(px(fsys.TypeDir|0o700, 2, 5, 6), nil)
+		lba, size := m.dir(px(fsys.TypeDir|0o700, 2, 5, 6))
 		return [][]byte{
 			m.file("LONG.;1", "content", withUse(nmPart(long[:100]), ce(area, 0, uint32(len(nm(long[100:]))+36)))),
 			m.file("TIMES.;1", "x", withUse(nm("Times"), px(0o104711, 1), su("TF", []byte{0x0e}, stamp, stamp, stamp))),
@@ -71,10 +71,10 @@ func TestRockRidgeTree(t *testing.T) {
 
 func TestJolietTree(t *testing.T) {
 	m := newImage()
-	sub, subSize := m.dir(nil, nil, m.file(utf16be("inner.txt"), "inner"))
-	root, size := m.dir(nil, nil, m.file(utf16be("Ünïcode näme.txt"), "u"), rec(utf16be("Sub dir"), sub, subSize, isDir),
+	sub, subSize := m.dir(nil, m.file(utf16be("inner.txt"), "inner"))
+	root, size := m.dir(nil, m.file(utf16be("Ünïcode näme.txt"), "u"), rec(utf16be("Sub dir"), sub, subSize, isDir),
 		m.file(utf16be("CASE"), "upper"), m.file(utf16be("case"), "lower"))
-	plain, plainSize := m.dir(nil, nil, m.file("PLAIN.TXT;1", "p"))
+	plain, plainSize := m.dir(nil, m.file("PLAIN.TXT;1", "p"))
 	m.volume(16, 1, plain, plainSize)
 	m.volume(17, 2, root, size, asJoliet)
 	m.end(18)
@@ -103,13 +103,13 @@ func TestJolietTree(t *testing.T) {
 func TestRelocatedDirectories(t *testing.T) {
 	m := newImage()
 	moved, movedSize := m.reserve(nil)
-	holder, holderSize := m.dir(nil, nil, rec("DEEP", moved, movedSize, isDir, withUse(nm("deep"), su("RE"))))
-	deep, deepSize := m.dir(px(fsys.TypeDir|0o755, 2), nil,
+	holder, holderSize := m.dir(nil, rec("DEEP", moved, movedSize, isDir, withUse(nm("deep"), su("RE"))))
+	deep, deepSize := m.dir(px(fsys.TypeDir|0o755, 2),
 		rec("DEEP.;1", moved, 0, withUse(nm("deep"), px(0o100644, 1), su("CL", both(moved)))),
 		rec("LOST.;1", moved, 0, withUse(nm("lost"), px(0o100644, 1), su("CL", both(0x7ffffff0)))),
 		rec("FILE.;1", moved, 0, withUse(nm("tofile"), px(0o100644, 1), su("CL", both(m.alloc([]byte("no directory")))))))
 	m.dirAt(moved, movedSize, px(fsys.TypeDir|0o711, 2), su("PL", both(deep)), m.file("IN.;1", "inside", withUse(nm("in"))))
-	root, size := m.dir(join(sp(0), px(fsys.TypeDir|0o755, 2), er()), nil,
+	root, size := m.dir(join(sp(0), px(fsys.TypeDir|0o755, 2), er()),
 		rec("RR_MOVED", holder, holderSize, isDir, withUse(nm("rr_moved"))),
 		rec("A", deep, deepSize, isDir, withUse(nm("a"))))
 	m.volume(16, 1, root, size)
@@ -248,7 +248,7 @@ func TestSmallBlocks(t *testing.T) {
 	for _, block := range []int{512, 1024, 2048} {
 		t.Run(fmt.Sprint(block), func(t *testing.T) {
 			m := newImageOf(block)
-			sub, subSize := m.dir(nil, nil, m.file("C.;1", "c"))
+			sub, subSize := m.dir(nil, m.file("C.;1", "c"))
 			records := [][]byte{m.file("A.;1", "a"), rec("SUB", sub, subSize, isDir)}
 			var want []fsystest.File
 			for i := range 100 {
@@ -256,7 +256,7 @@ func TestSmallBlocks(t *testing.T) {
 				records = append(records, m.file(name, "x", withFlags(flagMore)), m.file(name, "y"))
 				want = append(want, fsystest.File{Path: fmt.Sprintf("multi%02d", i), Data: []byte("xy")})
 			}
-			root, size := m.dir(nil, nil, records...)
+			root, size := m.dir(nil, records...)
 			m.volume(16, 1, root, size)
 			m.end(17)
 			fsystest.Test(t, m.fs(t, Plain, TreeOptions{}), append(want,
@@ -464,7 +464,7 @@ func TestOpenErrors(t *testing.T) {
 		{"block size 4096", func(m *testImage) { put16(m.data[16*sectorSize+128:], 4096) }, func(err error) bool { return errors.As(err, &corrupt) }},
 		{"no root record", func(m *testImage) { clear(m.data[16*sectorSize+156:][:34]) }, func(err error) bool { return errors.As(err, &corrupt) }},
 		{"root past the end", func(m *testImage) { put32(m.data[16*sectorSize+158:], 1<<31) }, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
-		{"root is no directory", func(m *testImage) { put32(m.data[16*sectorSize+158:], 50) }, func(err error) bool { return errors.As(err, &corrupt) }},
+		{"root is no directory", func(m *testImage) { put32(m.data[16*sectorSize+158:], 17) }, func(err error) bool { return errors.As(err, &corrupt) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := good()
@@ -492,14 +492,14 @@ func TestChoose(t *testing.T) {
 		if plain > 0 {
 			records = append(records, m.file("A.;1", "a"))
 		}
-		lba, size := m.dir(own, nil, records...)
+		lba, size := m.dir(own, records...)
 		m.volume(16, 1, lba, size)
 		if joliet >= 0 {
 			records = nil
 			if joliet > 0 {
 				records = append(records, m.file(utf16be("b"), "b"))
 			}
-			lba, size = m.dir(nil, nil, records...)
+			lba, size = m.dir(nil, records...)
 			m.volume(17, 2, lba, size, asJoliet)
 		}
 		m.end(18)

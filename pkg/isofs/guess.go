@@ -17,23 +17,29 @@ import (
 type script struct {
 	enc    encoding.Encoding
 	common func(r rune) bool // characters that text of the script is made of
+	weight int               // what one of them says: more where it takes two bytes
+	apart  bool              // words do not mix them with Latin letters
 }
 
 // scripts are what discs without UTF-8 are written in, the likelier of two that
 // fit equally well first.
 var scripts = []script{
-	{japanese.ShiftJIS, isKana},
-	{japanese.EUCJP, isKana},
-	{korean.EUCKR, func(r rune) bool { return unicode.Is(unicode.Hangul, r) }},
-	{simplifiedchinese.GBK, func(r rune) bool { return unicode.Is(unicode.Han, r) }},
-	{traditionalchinese.Big5, func(r rune) bool { return unicode.Is(unicode.Han, r) }},
-	{charmap.Windows1251, isSmallCyrillic},
-	{charmap.CodePage866, isSmallCyrillic},
-	{charmap.KOI8R, isSmallCyrillic},
-	{charmap.Windows1252, isWestern},
+	{japanese.ShiftJIS, isKana, 3, false},
+	{japanese.EUCJP, isKana, 3, false},
+	{korean.EUCKR, isHangul, 3, false},
+	{simplifiedchinese.GBK, isHan, 2, false},
+	{traditionalchinese.Big5, isHan, 2, false},
+	{charmap.Windows1251, isSmallCyrillic, 1, true},
+	{charmap.CodePage866, isSmallCyrillic, 1, true},
+	{charmap.KOI8R, isSmallCyrillic, 1, true},
+	{charmap.Windows1252, isWestern, 1, false},
 }
 
 func isKana(r rune) bool { return unicode.In(r, unicode.Hiragana, unicode.Katakana) && r < 0xff00 }
+
+func isHangul(r rune) bool { return unicode.Is(unicode.Hangul, r) }
+
+func isHan(r rune) bool { return unicode.Is(unicode.Han, r) }
 
 func isSmallCyrillic(r rune) bool { return r >= 'а' && r <= 'я' || r == 'ё' }
 
@@ -87,16 +93,21 @@ func (s *script) score(name []byte) int {
 	if err != nil {
 		return -100
 	}
-	score := 0
+	score, before := 0, rune(0)
 	for _, r := range string(text) {
 		switch {
 		case r == utf8.RuneError || unicode.IsControl(r):
 			score -= 100
+		case s.apart && (isLatin(before) && s.common(r) || s.common(before) && isLatin(r)):
+			score--
 		case s.common(r):
-			score += utf8.RuneLen(r)
+			score += s.weight
 		case r >= utf8.RuneSelf:
 			score--
 		}
+		before = r
 	}
 	return score
 }
+
+func isLatin(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }

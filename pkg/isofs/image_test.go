@@ -21,7 +21,7 @@ type testImage struct {
 func newImage() *testImage { return newImageOf(sectorSize) }
 
 func newImageOf(block int) *testImage {
-	return &testImage{data: make([]byte, 64*sectorSize), block: block, next: 24 * sectorSize / block}
+	return &testImage{data: make([]byte, 20*sectorSize), block: block, next: 20 * sectorSize / block}
 }
 
 // put writes data at a byte offset.
@@ -45,11 +45,11 @@ func (m *testImage) file(name, content string, change ...func(*testRecord)) []by
 	return rec(name, m.alloc([]byte(content)), len(content), change...)
 }
 
-// dir places a directory and returns its block and size. own and up are the
-// system use areas of its first two records.
-func (m *testImage) dir(own, up []byte, records ...[]byte) (uint32, int) {
+// dir places a directory and returns its block and size. own is the system use
+// area of its record of itself.
+func (m *testImage) dir(own []byte, records ...[]byte) (uint32, int) {
 	lba, size := m.reserve(records)
-	return m.dirAt(lba, size, own, up, records...)
+	return m.dirAt(lba, size, own, nil, records...)
 }
 
 func (m *testImage) reserve(records [][]byte) (uint32, int) {
@@ -133,7 +133,7 @@ func rockDisc(records func(m *testImage) [][]byte) *testImage {
 
 func discWith(own []byte, records func(m *testImage) [][]byte) *testImage {
 	m := newImage()
-	lba, size := m.dir(own, nil, records(m)...)
+	lba, size := m.dir(own, records(m)...)
 	m.volume(16, 1, lba, size)
 	m.end(17)
 	return m
@@ -182,10 +182,6 @@ func withUse(use ...[]byte) func(*testRecord) {
 }
 
 func withFlags(f byte) func(*testRecord) { return func(r *testRecord) { r.flags |= f } }
-
-func withDate(d ...byte) func(*testRecord) {
-	return func(r *testRecord) { copy(r.date[:], d) }
-}
 
 // rec makes a directory record.
 func rec(name string, lba uint32, size int, change ...func(*testRecord)) []byte {
@@ -257,27 +253,27 @@ func utf16be(s string) string {
 	return string(b)
 }
 
-func (m *testImage) open(t testing.TB, o Options) *Volume {
-	t.Helper()
+func (m *testImage) open(tb testing.TB, o Options) *Volume {
+	tb.Helper()
 	v, err := Open(bytes.NewReader(m.data), int64(len(m.data)), o)
 	if err != nil {
-		t.Fatalf("Open: %v", err)
+		tb.Fatalf("Open: %v", err)
 	}
 	return v
 }
 
-func (m *testImage) fs(t testing.TB, k Kind, o TreeOptions) *FS {
-	t.Helper()
-	f, err := m.open(t, Options{}).FS(k, o)
+func (m *testImage) fs(tb testing.TB, k Kind, o TreeOptions) *FS {
+	tb.Helper()
+	f, err := m.open(tb, Options{}).FS(k, o)
 	if err != nil {
-		t.Fatalf("FS(%s): %v", k, err)
+		tb.Fatalf("FS(%s): %v", k, err)
 	}
 	return f
 }
 
 // list returns the names of a directory, each with '/' if it is one itself.
-func list(t testing.TB, f *FS, dir fsys.Node) []string {
-	t.Helper()
+func list(tb testing.TB, f *FS, dir fsys.Node) []string {
+	tb.Helper()
 	var names []string
 	err := f.ReadDir(dir, 0, func(e *fsys.Entry) bool {
 		name := string(e.Name)
@@ -288,32 +284,32 @@ func list(t testing.TB, f *FS, dir fsys.Node) []string {
 		return true
 	})
 	if err != nil {
-		t.Errorf("ReadDir: %v", err)
+		tb.Errorf("ReadDir: %v", err)
 	}
 	return names
 }
 
 // lookup finds a path.
-func lookup(t testing.TB, f *FS, names ...string) (fsys.Node, fsys.Attr) {
-	t.Helper()
+func lookup(tb testing.TB, f *FS, names ...string) (fsys.Node, fsys.Attr) {
+	tb.Helper()
 	n := f.Root()
-	a, err := f.Attr(n)
+	var a fsys.Attr
 	for _, name := range names {
-		n, a, err = f.Lookup(n, []byte(name))
-		if err != nil {
-			t.Fatalf("Lookup(%q): %v", name, err)
+		var err error
+		if n, a, err = f.Lookup(n, []byte(name)); err != nil {
+			tb.Fatalf("Lookup(%q): %v", name, err)
 		}
 	}
 	return n, a
 }
 
 // read returns the content of a file.
-func read(t testing.TB, f *FS, names ...string) string {
-	t.Helper()
-	n, a := lookup(t, f, names...)
+func read(tb testing.TB, f *FS, names ...string) string {
+	tb.Helper()
+	n, a := lookup(tb, f, names...)
 	got, err := io.ReadAll(io.NewSectionReader(readerAt{f, n}, 0, a.Size))
 	if err != nil {
-		t.Errorf("read %q: %v", names, err)
+		tb.Errorf("read %q: %v", names, err)
 	}
 	return string(got)
 }
@@ -327,8 +323,8 @@ func (r readerAt) ReadAt(p []byte, off int64) (int, error) { return r.f.ReadAt(r
 
 // exercise does to an image everything that a user could, and fails when the
 // answers contradict each other.
-func exercise(t testing.TB, data []byte) {
-	t.Helper()
+func exercise(tb testing.TB, data []byte) {
+	tb.Helper()
 	v, err := Open(bytes.NewReader(data), int64(len(data)), Options{})
 	if err != nil {
 		return
@@ -336,14 +332,17 @@ func exercise(t testing.TB, data []byte) {
 	_ = v.Info()
 	_, _, _ = v.Choose(false, false)
 	for _, tree := range v.Trees() {
-		for _, o := range []TreeOptions{{}, {Map: MapAcorn, Check: CheckRelaxed, ShowAssoc: true}} {
-			f, err := v.FS(tree.Kind, o)
-			if err != nil {
-				continue
-			}
-			if err := fsystest.Exercise(f, fsystest.Limits{}); err != nil {
-				t.Errorf("%s: %v", tree.Kind, err)
+		for _, o := range []TreeOptions{{}, {Map: MapAcorn, Check: CheckRelaxed, ShowAssoc: true, Charset: autoCharset}} {
+			if f, err := v.FS(tree.Kind, o); err == nil {
+				exerciseTree(tb, f)
 			}
 		}
+	}
+}
+
+func exerciseTree(tb testing.TB, f *FS) {
+	tb.Helper()
+	if err := fsystest.Exercise(f, fsystest.Limits{Entries: 100, Bytes: 1 << 17}); err != nil {
+		tb.Errorf("%s: %v", f.Kind(), err)
 	}
 }

@@ -95,7 +95,7 @@ func TestCleanNames(t *testing.T) {
 		{"slash", "a/b", "a_b", true},
 		{"NUL", "a\x00b", "a_b", true},
 		{"dot", ".", ".", false},
-		{"dot dot", "..", "..", false},
+		{"parent", "..", "..", false},
 		{"three dots", "...", "...", true},
 		{"empty", "", "", false},
 		{"too long", long, long[:254], true},

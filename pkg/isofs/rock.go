@@ -76,12 +76,16 @@ func (x *rock) parse(s *susp, nameOnly bool) {
 	x.reset()
 	for {
 		e, ok := s.next()
-		if !ok {
+		switch {
+		case !ok:
 			return
-		}
-		x.add(e)
-		if nameOnly && x.nameDone {
-			return
+		case !nameOnly:
+			x.add(e)
+		case e.tag == tagNM, e.tag == tagRE:
+			x.add(e)
+			if x.nameDone {
+				return
+			}
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"github.com/isomount/isomount/pkg/binfmt"
 )
 
 // Limits of a directory. No disc comes near them; they bound what a broken one
@@ -38,6 +40,9 @@ type scanner struct {
 func (s *scanner) open(v *Volume, start, size, pos int64) {
 	s.v, s.start, s.size, s.align, s.pos, s.at = v, start, min(size, maxDirectory), sectorSize, pos, 0
 	s.win, s.winPos, s.bad, s.err = nil, 0, 0, nil
+	if size > maxDirectory {
+		s.err = binfmt.Corrupt(start, "directory of %d bytes", size)
+	}
 	if held := v.size - start; s.size > held {
 		s.size, s.err = max(held, 0), io.ErrUnexpectedEOF
 	}

@@ -3,6 +3,7 @@ package isofs
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // Limits of the search for sessions.
@@ -18,48 +19,50 @@ type Session struct {
 	Start  int64  `json:"start"`  // first sector; descriptors begin 16 later
 	Blocks int64  `json:"blocks"` // volume space size
 	Label  string `json:"label"`
+
+	root uint32 // block of the root directory
 }
 
 // Sessions lists the sessions of the image, the oldest first. An image does not
 // say where they begin: each is looked for behind the one before it. Where an
 // image was grown in place (xorriso, growisofs), sector 16 has a copy of the
-// last session's descriptors and the first session begins at sector 32.
+// last session's descriptors and the first session begins at sector 32. A set
+// of descriptors there alone says nothing: hybrid discs have one for their
+// partition.
 func (v *Volume) Sessions() []Session {
+	const grown = 32
 	first, ok := v.sessionAt(0)
 	if !ok {
 		return nil
 	}
-	const grown = 32
-	if s, ok := v.sessionAt(grown); ok && v.isBehind(grown) {
-		first = s
+	if s, ok := v.sessionAt(grown); ok {
+		list := v.sessionsFrom(s)
+		if slices.ContainsFunc(list, func(s Session) bool { return s.root == first.root }) {
+			return list
+		}
 	}
+	return v.sessionsFrom(first)
+}
+
+// sessionsFrom lists a session and those behind it.
+func (v *Volume) sessionsFrom(first Session) []Session {
 	list := []Session{first}
 	for len(list) < maxSessions {
-		last := list[len(list)-1]
-		next, ok := v.nextSession(last)
+		next, ok := v.nextSession(list[len(list)-1])
 		if !ok {
 			break
 		}
-		next.Number = last.Number + 1
+		next.Number = len(list) + 1
 		list = append(list, next)
 	}
 	return list
-}
-
-// isBehind tells whether the root directory of the session at a sector lies
-// behind that sector, as it does unless its descriptors are a copy of those at
-// sector 16, such as hybrid discs have for their partition.
-func (v *Volume) isBehind(start int64) bool {
-	var buf [4]byte
-	err := v.readMeta(buf[:], (start+firstDescriptor)*sectorSize+158)
-	return err == nil && int64(binary.LittleEndian.Uint32(buf[:])) >= start+firstDescriptor
 }
 
 // nextSession looks for the session behind another one.
 func (v *Volume) nextSession(last Session) (Session, bool) {
 	from := last.Start + max(last.Blocks, 1)
 	for n := from; n < from+maxGap; n++ {
-		if s, ok := v.sessionAt(n); ok && v.isBehind(n) {
+		if s, ok := v.sessionAt(n); ok {
 			return s, true
 		}
 		if (n+firstDescriptor)*sectorSize >= v.size {
@@ -69,22 +72,25 @@ func (v *Volume) nextSession(last Session) (Session, bool) {
 	return Session{}, false
 }
 
-// sessionAt returns the session that begins at a sector, if one does.
+// sessionAt returns the session that begins at a sector, if one does. Other
+// descriptors may come before the primary one.
 func (v *Volume) sessionAt(start int64) (Session, bool) {
 	sector := make([]byte, sectorSize)
-	off := (start + firstDescriptor) * sectorSize
-	if v.readMeta(sector[:8], off) != nil {
-		return Session{}, false
+	for n := start + firstDescriptor; n < start+endDescriptors; n++ {
+		off := n * sectorSize
+		if v.readMeta(sector, off) != nil {
+			break
+		}
+		d, ok := parseDescriptor(sector, off)
+		if !ok {
+			break
+		}
+		if d.typ == typePrimary {
+			blocks := int64(d.blocks) * int64(d.blockSize) / sectorSize
+			return Session{Number: 1, Start: start, Blocks: blocks, Label: d.text[textLabel], root: binary.LittleEndian.Uint32(d.root[2:])}, true
+		}
 	}
-	d, ok := parseDescriptor(sector, off)
-	if !ok || d.typ != typePrimary && d.typ != typeBoot || v.readMeta(sector, off) != nil {
-		return Session{}, false
-	}
-	if d, ok = parseDescriptor(sector, off); !ok || d.typ != typePrimary {
-		return Session{}, false
-	}
-	blocks := int64(d.blocks) * int64(d.blockSize) / sectorSize
-	return Session{Number: 1, Start: start, Blocks: blocks, Label: d.text[textLabel]}, true
+	return Session{}, false
 }
 
 // seekSession sets the volume to a session by its number.

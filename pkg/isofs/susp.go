@@ -1,6 +1,9 @@
 package isofs
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Limits of a chain of continuation areas. Linux follows 32 of at most a block.
 const (
@@ -96,13 +99,8 @@ func (s *susp) announce(data []byte) {
 // follow goes on with the continuation that was announced. Of one that is too
 // long the beginning is read: attributes, which are what takes space, are last.
 func (s *susp) follow() bool {
-	if !s.want || s.hops == maxAreas {
+	if !s.want || s.hops == maxAreas || slices.Contains(s.seen[:s.hops], s.more) {
 		return false
-	}
-	for _, a := range s.seen[:s.hops] {
-		if a == s.more {
-			return false
-		}
 	}
 	s.seen[s.hops], s.want = s.more, false
 	s.hops++

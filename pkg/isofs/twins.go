@@ -72,8 +72,8 @@ func splitExt(name []byte) (stem, ext []byte) {
 	return name, nil
 }
 
-// A twinCache keeps the twins of directories that have some. The directories
-// that have none, nearly all, are known by the index.
+// A twinCache keeps the twins of directories in which the index, whose hashes
+// are short, takes two names for the same.
 type twinCache struct {
 	mu   sync.Mutex // guards the fields below
 	dirs map[fsys.Node]twins
@@ -113,6 +113,27 @@ func (f *FS) twinsOf(d dirRef) twins {
 	t := f.findTwins(d)
 	f.twins.put(d.node, t)
 	return t
+}
+
+// A twinFinder finds out whether there are twins among names. A wrong yes is as
+// unlikely as two equal hashes of 64 bits.
+type twinFinder struct {
+	seed   maphash.Seed
+	hashes []uint64
+}
+
+func newTwinFinder() *twinFinder { return &twinFinder{seed: maphash.MakeSeed()} }
+
+func (t *twinFinder) add(name []byte) { t.hashes = append(t.hashes, maphash.Bytes(t.seed, name)) }
+
+func (t *twinFinder) any() bool {
+	slices.Sort(t.hashes)
+	for i := 1; i < len(t.hashes); i++ {
+		if t.hashes[i] == t.hashes[i-1] {
+			return true
+		}
+	}
+	return false
 }
 
 // A nameAt is the hash of a name and where its record is.

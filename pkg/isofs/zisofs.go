@@ -203,7 +203,7 @@ func (z *zisofs) pointers(block int64) (from, to int64, err error) {
 	}
 	// No codec makes a block twice as large as it was.
 	if from < 0 || from > to || to > z.stored.size || to-from > 2<<z.shift {
-		return 0, 0, binfmt.Corrupt(z.stored.sections[0].pos, "zisofs block %d from byte %d to %d of %d", block, from, to, z.stored.size)
+		return 0, 0, binfmt.Corrupt(z.stored.sections[0].pos, "block pointers %d and %d in a file of %d bytes", from, to, z.stored.size)
 	}
 	return from, to, nil
 }
