@@ -58,7 +58,7 @@ var known = tables{
 const maxFilters = 4
 
 // Open finds the disc in an image; name is that of its file. It returns
-// [binfmt.ErrMagic] for what is no image at all.
+// [ErrUnknown] for what is no image at all.
 func Open(src Source, name string) (*Disc, error) { return known.open(src, name) }
 
 func (t *tables) open(src Source, name string) (*Disc, error) {
@@ -77,8 +77,17 @@ func (t *tables) open(src Source, name string) (*Disc, error) {
 		d.Format = f.name
 		return d, nil
 	}
-	return nil, binfmt.ErrMagic
+	return nil, ErrUnknown
 }
+
+// ErrUnknown reports bytes in which no disc was recognised: a
+// [binfmt.ErrMagic] that every line of the tables gave.
+var ErrUnknown error = unknownError{}
+
+type unknownError struct{}
+
+func (unknownError) Error() string { return "no disc image of a kind that isomount knows" }
+func (unknownError) Unwrap() error { return binfmt.ErrMagic }
 
 // unwrap applies filters until none knows what it sees.
 func (t *tables) unwrap(src Source) (Source, error) {

@@ -258,7 +258,7 @@ func TestProbe(t *testing.T) {
 		{"a filter that fails stops", "BAD!" + sector, "x.sfx", "bad image: offset 4: block of no bytes"},
 		{"a filter that fails within", "WRAPBAD!" + sector, "x", "bad image: offset 4: block of no bytes"},
 		{"a format that fails stops", "ODD!" + sector, "x.sfx", "odd image: offset 4: track of no sectors"},
-		{"nothing after unwrapping", "WRAP", "x", binfmt.ErrMagic.Error()},
+		{"nothing after unwrapping", "WRAP", "x", ErrUnknown.Error()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d, err := wrapping.open(bytes.NewReader([]byte(tt.image)), tt.file)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -239,7 +240,7 @@ func (m *image) withExtra(d *directory) []*Node {
 	if len(extra) == 0 {
 		return d.children
 	}
-	return append(d.children[:len(d.children):len(d.children)], extra...)
+	return append(slices.Clip(d.children), extra...)
 }
 
 // layDescriptors plans the system area and the volume descriptors.

@@ -17,7 +17,7 @@ package master
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // the format wants it; it guards against accidents only
+	"crypto/md5"
 	"errors"
 	"io"
 	"time"
@@ -97,15 +97,19 @@ func Write(ctx context.Context, w io.Writer, t *Tree, opt Options, progress Prog
 	}
 	o := newOutput(ctx, w, m.next*blockSize, progress)
 	if m.sums != nil {
-		o.hash = md5.New() //nolint:gosec // the format wants it
+		o.hash = md5.New()
 	}
-	for _, s := range m.sections {
-		if err := s.writeTo(o); err != nil {
-			return Result{}, err
-		}
-	}
-	if err := o.flush(); err != nil {
+	if err := o.close(m.writeTo(o)); err != nil {
 		return Result{}, err
 	}
 	return m.result, nil
+}
+
+func (m *image) writeTo(o *output) error {
+	for _, s := range m.sections {
+		if err := s.writeTo(o); err != nil {
+			return err
+		}
+	}
+	return nil
 }

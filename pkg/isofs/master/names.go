@@ -283,7 +283,7 @@ func jolietID(name namer) func(b []byte, n *Node) []byte {
 }
 
 // appendPadded appends s in a field of n bytes, cut or filled up with pad.
-func appendPadded(b []byte, s []byte, n int, pad []byte) []byte {
+func appendPadded(b, s []byte, n int, pad []byte) []byte {
 	s = s[:min(len(s), n)]
 	b = append(b, s...)
 	return append(b, bytes.Repeat(pad, (n-len(s))/len(pad)+1)[:n-len(s)]...)

@@ -68,8 +68,9 @@ func Scan(ctx context.Context, sources []Source, opt ScanOptions) (*Tree, []Note
 	if opt.Date.IsZero() {
 		opt.Date = time.Now()
 	}
-	s := &scanner{ctx: ctx, opt: opt, links: map[fileID]*Node{}}
+	s := &scanner{ctx: ctx, opt: opt, links: map[fileID]*Node{}, made: map[*Node]bool{}}
 	s.tree = NewTree(s.madeUp())
+	s.made[s.tree.root] = true
 	for _, src := range sources {
 		if err := s.add(src); err != nil {
 			return nil, s.notes, err
@@ -89,21 +90,7 @@ type scanner struct {
 	root  string // path of the current source
 	buf   []byte // for extended attributes
 
-	rootSet bool // a source has given the root its attributes
-}
-
-// A fileID tells files of this machine apart.
-type fileID struct{ dev, ino uint64 }
-
-func idOf(st *unix.Stat_t) fileID { return fileID{st.Dev, st.Ino} }
-
-// A found is something met while scanning.
-type found struct {
-	path string // on this machine
-	name string // in the directory of the image
-	st   unix.Stat_t
-	up   *found // the directory that it is in
-	via  bool   // reached through a symbolic link
+	made map[*Node]bool // directories that no source has given attributes yet
 }
 
 // madeUp returns the attributes of a directory that only the image has.
@@ -126,6 +113,9 @@ func (s *scanner) add(src Source) error {
 	if target == "" {
 		target = filepath.Base(src.Path)
 	}
+	if s.excluded(target) || s.left(f) {
+		return nil
+	}
 	dir, name := splitPath(target)
 	parent, err := s.makeDirs(dir)
 	if err != nil {
@@ -135,34 +125,14 @@ func (s *scanner) add(src Source) error {
 	return s.place(parent, f)
 }
 
-// statSource looks at what the user named. A link to a directory is followed:
-// it is the directory that is meant.
-func (s *scanner) statSource(f *found) error {
-	if err := unix.Lstat(f.path, &f.st); err != nil {
-		return err
-	}
-	if f.st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		return nil
-	}
-	var st unix.Stat_t
-	err := unix.Stat(f.path, &st)
-	if err == nil && (s.opt.Follow || st.Mode&unix.S_IFMT == unix.S_IFDIR) {
-		f.st, f.via = st, true
-	}
-	return nil
-}
-
 // addTop merges the content of a directory into a directory of the image, which
 // takes its attributes too if it is new.
 func (s *scanner) addTop(f *found, target string, shallow bool) error {
 	n := s.tree.Lookup(target)
 	switch {
-	case n == s.tree.root && !s.rootSet:
-		s.rootSet = true
-		a := s.attr(f)
-		n.inode.setAttr(&a)
-		if err := s.xattrs(n, f); err != nil {
-			return s.unreadable(f, err)
+	case s.made[n]:
+		if err := s.adopt(n, f); err != nil {
+			return err
 		}
 	case n == nil:
 		dir, name := splitPath(target)
@@ -183,6 +153,17 @@ func (s *scanner) addTop(f *found, target string, shallow bool) error {
 	return s.fill(n, f)
 }
 
+// adopt gives a directory that was made up the attributes of a real one.
+func (s *scanner) adopt(n *Node, f *found) error {
+	delete(s.made, n)
+	a := s.attr(f)
+	n.inode.setAttr(&a)
+	if err := s.xattrs(n, f); err != nil {
+		return s.unreadable(f, err)
+	}
+	return nil
+}
+
 // makeDirs returns the directory of the image at a path, made up where needed.
 func (s *scanner) makeDirs(path string) (*Node, error) {
 	n := s.tree.root
@@ -197,6 +178,7 @@ func (s *scanner) makeDirs(path string) (*Node, error) {
 			if next, err = s.tree.Add(n, name, &a, nil, 0); err != nil {
 				return nil, err
 			}
+			s.made[next] = true
 		}
 		n = next
 	}
@@ -215,7 +197,7 @@ func (s *scanner) fill(dir *Node, f *found) error {
 	content := &osDir{path: f.path, follow: s.opt.Follow}
 	for _, name := range names {
 		c := &found{path: filepath.Join(f.path, name), name: name, up: f}
-		if s.excluded(c) {
+		if s.excluded(strings.TrimLeft(strings.TrimPrefix(c.path, s.root), "/")) {
 			continue
 		}
 		if err := s.stat(c); err != nil {
@@ -231,38 +213,6 @@ func (s *scanner) fill(dir *Node, f *found) error {
 			return err
 		}
 	}
-	return nil
-}
-
-func readNames(path string) ([]string, error) {
-	d, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	names, err := d.Readdirnames(-1)
-	slices.Sort(names)
-	return names, errors.Join(err, d.Close())
-}
-
-// stat looks at an entry of a directory, behind it if it is a link to follow.
-func (s *scanner) stat(f *found) error {
-	if err := unix.Lstat(f.path, &f.st); err != nil {
-		return err
-	}
-	if !s.opt.Follow || f.st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		return nil
-	}
-	var st unix.Stat_t
-	if unix.Stat(f.path, &st) != nil {
-		return nil
-	}
-	for up := f.up; up != nil; up = up.up {
-		if idOf(&up.st) == idOf(&st) {
-			s.notes = append(s.notes, Note{f.path, ErrLoop})
-			return nil
-		}
-	}
-	f.st, f.via = st, true
 	return nil
 }
 
@@ -288,14 +238,17 @@ func (s *scanner) placeIn(parent *Node, f *found, c Content) error {
 // placeDir adds a directory, or goes on with one that an earlier source has made.
 func (s *scanner) placeDir(parent *Node, f *found) error {
 	n := parent.Child(f.name)
-	if n != nil && !n.IsDir() {
-		return &fs.PathError{Op: "add", Path: n.Path(), Err: fs.ErrExist}
+	var err error
+	switch {
+	case n == nil:
+		n, err = s.create(parent, f)
+	case !n.IsDir():
+		err = &fs.PathError{Op: "add", Path: n.Path(), Err: fs.ErrExist}
+	case s.made[n]:
+		err = s.adopt(n, f)
 	}
-	if n == nil {
-		var err error
-		if n, err = s.create(parent, f); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	if s.opt.OneFileSystem && f.st.Dev != s.dev {
 		return nil
@@ -346,8 +299,7 @@ func (s *scanner) createNode(parent *Node, f *found, a *fsys.Attr, c Content) (*
 
 // unreadable decides what becomes of something that cannot be read.
 func (s *scanner) unreadable(f *found, err error) error {
-	var pathErr *fs.PathError
-	if !errors.As(err, &pathErr) {
+	if _, ok := errors.AsType[*fs.PathError](err); !ok {
 		err = &fs.PathError{Op: "read", Path: f.path, Err: err}
 	}
 	if !s.opt.SkipUnreadable {
@@ -364,13 +316,9 @@ func (s *scanner) checkReadable(f *found) error {
 	return unix.Faccessat(unix.AT_FDCWD, f.path, unix.R_OK, unix.AT_EACCESS)
 }
 
-// excluded tells whether a pattern matches.
-func (s *scanner) excluded(f *found) bool {
-	if len(s.opt.Exclude) == 0 {
-		return false
-	}
-	rel := strings.TrimPrefix(strings.TrimPrefix(f.path, s.root), "/")
-	return slices.ContainsFunc(s.opt.Exclude, func(p string) bool { return Match(p, rel) })
+// excluded tells whether a pattern matches a path below the source.
+func (s *scanner) excluded(path string) bool {
+	return slices.ContainsFunc(s.opt.Exclude, func(p string) bool { return Match(p, path) })
 }
 
 // left tells whether it is one of the files to leave out.
@@ -381,8 +329,6 @@ func (s *scanner) left(f *found) bool {
 	})
 }
 
-func (f *found) isDir() bool { return f.st.Mode&unix.S_IFMT == unix.S_IFDIR }
-
 // splitPath cuts a path at its last slash.
 func splitPath(path string) (dir, name string) {
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
@@ -390,23 +336,3 @@ func splitPath(path string) (dir, name string) {
 	}
 	return "", path
 }
-
-// attr returns the attributes of something that was found.
-func (s *scanner) attr(f *found) fsys.Attr {
-	st := &f.st
-	a := fsys.Attr{
-		Mode: st.Mode, UID: st.Uid, GID: st.Gid, Size: st.Size,
-		ModTime: timeOf(st.Mtim), AccTime: timeOf(st.Atim), ChgTime: timeOf(st.Ctim),
-	}
-	if kind := st.Mode & unix.S_IFMT; kind == unix.S_IFCHR || kind == unix.S_IFBLK {
-		a.Major, a.Minor = unix.Major(st.Rdev), unix.Minor(st.Rdev)
-	}
-	if s.opt.Adjust != nil {
-		kind := a.Mode & fsys.TypeMask
-		s.opt.Adjust(f.path, &a)
-		a.Mode = a.Mode&fsys.PermMask | kind
-	}
-	return a
-}
-
-func timeOf(t unix.Timespec) fsys.Time { return fsys.Time{Sec: t.Sec, Nsec: uint32(t.Nsec)} }

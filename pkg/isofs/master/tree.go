@@ -1,7 +1,6 @@
 package master
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -319,9 +318,6 @@ func nanoseconds(t fsys.Time) int64 {
 	}
 	return t.Sec*1e9 + int64(t.Nsec)
 }
-
-// errStop ends a walk early without being an error of it.
-var errStop = errors.New("stop")
 
 // walk calls visit for every entry below dir, directories before what is in
 // them, in the order of their names. It uses no recursion: trees may be deep.

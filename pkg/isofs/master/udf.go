@@ -318,13 +318,13 @@ func (u *udfPlan) fileSet() []byte {
 	w.dstring("", 32) // abstract file
 	w.longAD(blockSize, u.m.tree.root.inode.icb, 0)
 	u.domain(&w)
-	w.upTo(512)
+	w.fill()
 	b := appendBlock(nil, u.seal(w.b, tagFileSet, 0))
 	return append(b, u.terminator(1)...)
 }
 
 func (u *udfPlan) terminator(block uint32) []byte {
-	return u.seal(make([]byte, 512), tagTerminator, block)
+	return u.seal(make([]byte, descriptorLen), tagTerminator, block)
 }
 
 // domain appends the identifier of UDF with its revision (UDF 2.1.5.3).

@@ -24,8 +24,10 @@ const (
 	tagEAHeader       = 262
 )
 
-// tagLen is the length of a descriptor tag (ECMA-167 3/7.2).
-const tagLen = 16
+const (
+	tagLen        = 16  // of a descriptor tag (ECMA-167 3/7.2)
+	descriptorLen = 512 // of most descriptors
+)
 
 // seal fills in the tag of a descriptor, which is complete but for it.
 func (u *udfPlan) seal(d []byte, id uint16, block uint32) []byte {
@@ -76,12 +78,14 @@ func (w *udfWriter) u16(v uint16)   { w.b = binary.LittleEndian.AppendUint16(w.b
 func (w *udfWriter) u32(v uint32)   { w.b = binary.LittleEndian.AppendUint32(w.b, v) }
 func (w *udfWriter) u64(v uint64)   { w.b = binary.LittleEndian.AppendUint64(w.b, v) }
 func (w *udfWriter) zeros(n int)    { w.b = appendZeros(w.b, n) }
-func (w *udfWriter) upTo(n int)     { w.b = appendZeros(w.b, n-len(w.b)) }
 func (w *udfWriter) bytes(p []byte) { w.b = append(w.b, p...) }
 func (w *udfWriter) extent(n, at uint32) { // ECMA-167 3/7.1
 	w.u32(n)
 	w.u32(at)
 }
+
+// fill makes the descriptor as long as most of them are.
+func (w *udfWriter) fill() { w.b = appendZeros(w.b, descriptorLen-len(w.b)) }
 
 // charset appends the character set that UDF allows (UDF 2.1.2).
 func (w *udfWriter) charset() {

@@ -31,13 +31,13 @@ func (u *udfPlan) primary(w *udfWriter) {
 	o := &u.m.opt
 	w.u32(0) // descriptor number
 	w.dstring(o.VolumeID, 32)
-	w.u16(1)                               // volume sequence number
-	w.u16(1)                               // maximum
-	w.u16(2)                               // interchange level
-	w.u16(2)                               // maximum
-	w.u32(1)                               // character sets
-	w.u32(1)                               // maximum
-	unique := uint64(u.m.date.UnixMicro()) //nolint:gosec // any 64 bits will do
+	w.u16(1) // volume sequence number
+	w.u16(1) // maximum
+	w.u16(2) // interchange level
+	w.u16(2) // maximum
+	w.u32(1) // character sets
+	w.u32(1) // maximum
+	unique := uint64(u.m.date.UnixMicro())
 	w.dstring(fmt.Sprintf("%016X%s", unique, o.VolumeSetID), 128)
 	w.charset()
 	w.charset()
@@ -46,7 +46,7 @@ func (u *udfPlan) primary(w *udfWriter) {
 	w.entity("*isomount")
 	w.timestamp(u.m.date)
 	w.implementer()
-	w.upTo(512)
+	w.fill()
 }
 
 // implementationUse appends the descriptor that UDF 2.2.7 asks for.
@@ -58,7 +58,7 @@ func (u *udfPlan) implementationUse(w *udfWriter) {
 	w.dstring("", 36)
 	w.dstring("", 36)
 	w.implementer()
-	w.upTo(512)
+	w.fill()
 }
 
 // partition appends the partition descriptor (ECMA-167 3/10.5).
@@ -75,7 +75,7 @@ func (u *udfPlan) partition(w *udfWriter) {
 	w.u32(udfStart)
 	w.u32(uint32(u.size))
 	w.implementer()
-	w.upTo(512)
+	w.fill()
 }
 
 // logicalVolume appends the logical volume descriptor (ECMA-167 3/10.6).
@@ -126,6 +126,6 @@ func (u *udfPlan) anchor(block uint32) []byte {
 	w.zeros(tagLen)
 	w.extent(udfSequence*blockSize, udfMain)
 	w.extent(udfSequence*blockSize, udfReserve)
-	w.upTo(512)
+	w.fill()
 	return u.seal(w.b, tagAnchor, block)
 }

@@ -1,0 +1,108 @@
+// Command isomount mounts disc images through the daemon isomountd, and reads
+// them without it. See isomount(1).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	code := a.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// An app is one run of the program.
+type app struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// commands is the table of everything the program can do, in the order of
+// --help. To add a command, write a file with a function like these, and add a
+// section to docs/man/isomount.1.
+var commands = []func(*app) *cobra.Command{
+	mountCommand,
+	unmountCommand,
+	listCommand,
+	infoCommand,
+	statsCommand,
+	daemonCommand,
+}
+
+// run carries out a command line and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if !errors.Is(err, errQuiet) {
+		a.complain(err)
+	}
+	return exitCode(err)
+}
+
+// complain tells the user of an error, in one line.
+func (a *app) complain(err error) { fmt.Fprintf(a.err, "isomount: %s\n", explain(err)) }
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "isomount",
+		Short: "Mount and read disc images",
+		Long: `isomount shows what is on a disc image as a directory tree, without root and
+without loop devices. A daemon, isomountd, serves the trees; it is started when
+it is needed and ends by itself.`,
+		Example: `  isomount mount debian.iso            mount it, say where
+  isomount mount debian.iso /mnt/disc  mount it there
+  isomount list                        what is mounted
+  isomount unmount debian.iso          end it again`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("there is no command %q; see isomount --help", args[0])
+			}
+			return c.Help()
+		},
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetVersionTemplate("isomount {{.Version}}\n")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w; see %s --help", err, c.CommandPath())
+	})
+	root.SuggestionsMinimumDistance = 2
+	for _, command := range commands {
+		root.AddCommand(command(a))
+	}
+	return root
+}
+
+// args wraps a rule about arguments so that breaking it is a usage error.
+func args(rule cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, words []string) error {
+		if err := rule(c, words); err != nil {
+			return usagef("%w; usage: %s", err, c.UseLine())
+		}
+		return nil
+	}
+}

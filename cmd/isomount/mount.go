@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isomount/isomount/pkg/ipc"
+	"github.com/isomount/isomount/pkg/mount"
+)
+
+func mountCommand(a *app) *cobra.Command {
+	var options []string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "mount IMAGE [MOUNTPOINT] [-o OPTIONS] [--json]",
+		Short: "Show a disc image as a directory",
+		Long: `Show what is on a disc image as a read-only directory tree. It is there when
+the command returns.
+
+Without MOUNTPOINT a directory named after the disc's label is made, and removed
+again when the drive ends: below $XDG_RUNTIME_DIR/isomount, for root below
+/run/isomount/mnt, else below /tmp/isomount-UID.
+
+OPTIONS are those of mount -t iso9660 and mount -t udf, and some more, e.g.
+fs=udf, norock, nojoliet, map=off, session=2, uid=1000, mode=444 (octal),
+allow_other. isomount(1) has them all.`,
+		Example: `  isomount mount debian.iso
+  isomount mount game.iso /mnt/cd -o map=off
+  dir=$(isomount mount sdk.iso --json | jq -r .mountpoint)`,
+		Args: args(cobra.RangeArgs(1, 2)),
+		RunE: func(c *cobra.Command, words []string) error {
+			j := mountJob{image: words[0], options: strings.Join(options, ",")}
+			if len(words) > 1 {
+				j.point = words[1]
+			}
+			d, notes, err := j.run(c.Context())
+			if err != nil {
+				return err
+			}
+			for _, n := range notes {
+				fmt.Fprintf(a.err, "isomount: note: %s\n", n)
+			}
+			if asJSON {
+				return a.json(d)
+			}
+			fmt.Fprintf(a.out, "%s: %s at %s (drive %s)\n", filepath.Base(string(d.Image)), title(d), d.Mountpoint, d.Name)
+			return nil
+		},
+	}
+	c.Flags().StringArrayVarP(&options, "options", "o", nil, "mount options, separated by commas")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the drive as JSON")
+	return c
+}
+
+// title names a disc for people.
+func title(d *ipc.Drive) string {
+	if d.Label == "" {
+		return d.Filesystem
+	}
+	return fmt.Sprintf("%q, %s", d.Label, d.Filesystem)
+}
+
+// A mountJob mounts one image.
+type mountJob struct {
+	image   string
+	point   string // "": make one
+	options string
+
+	file *os.File
+	made bool
+}
+
+// run opens and mounts with the authority of this process; the daemon gets
+// descriptors and reads only what it was given.
+func (j *mountJob) run(ctx context.Context) (*ipc.Drive, []string, error) {
+	if err := j.open(); err != nil {
+		return nil, nil, err
+	}
+	defer j.file.Close()
+	client, err := connectOrStart(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer client.Close()
+	probed, err := client.Probe(ctx, &ipc.ProbeRequest{Image: ipc.Path(j.image), Options: j.options}, j.file)
+	if err != nil {
+		return nil, nil, err
+	}
+	if j.point == "" {
+		if j.point, err = mount.MakePoint(probed.Label); err != nil {
+			return nil, nil, err
+		}
+		j.made = true
+	}
+	reply, err := j.mount(ctx, client)
+	if err != nil {
+		if j.made {
+			err = errors.Join(err, mount.RemoveMade(j.point))
+		}
+		return nil, nil, err
+	}
+	return &reply.Drive, reply.Notes, nil
+}
+
+// open opens the image. A file that this user cannot read stays closed to the
+// daemon too.
+func (j *mountJob) open() error {
+	path, err := filepath.Abs(j.image)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return openError(j.image, err)
+	}
+	j.image, j.file = path, f
+	return nil
+}
+
+// openError says what to do about an image that cannot be opened.
+func openError(image string, err error) error {
+	e := &ipc.Error{Err: ipc.ErrReadFailed, Image: ipc.Path(image), Message: err.Error()}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Message = pe.Err.Error()
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.Err, e.Hint = ipc.ErrNotFound, "check the name"
+	case errors.Is(err, fs.ErrPermission):
+		e.Err, e.Hint = ipc.ErrPermission, "you need permission to read the image"
+	}
+	return e
+}
+
+func (j *mountJob) mount(ctx context.Context, client *ipc.Client) (*ipc.MountReply, error) {
+	m, err := mount.Prepare(ctx, j.point, mount.Options{
+		Source: j.image, Image: j.file, AllowOther: hasOption(j.options, "allow_other"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := client.Mount(ctx, &ipc.MountRequest{
+		Image: ipc.Path(j.image), Mountpoint: ipc.Path(m.Point()), Made: j.made, Options: j.options,
+	}, j.file, m.Device())
+	if err != nil {
+		return nil, errors.Join(err, m.Abort())
+	}
+	return reply, m.Attach()
+}
+
+func hasOption(list, name string) bool {
+	for o := range strings.SplitSeq(list, ",") {
+		if strings.TrimSpace(o) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// json prints a value for programs.
+func (a *app) json(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

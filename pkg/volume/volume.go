@@ -1,0 +1,210 @@
+// Package volume decides which of the trees on a disc is shown.
+//
+// A disc can hold the same files several times over: as plain ISO 9660, with
+// Rock Ridge, with Joliet, as UDF, as HFS+. [Open] looks at all of them,
+// chooses as docs/SEMANTICS.md says and tells in a [Report] what there was and
+// why it chose.
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/isomount/isomount/pkg/binfmt"
+	"github.com/isomount/isomount/pkg/fsys"
+)
+
+// ErrNoTree reports a disc that does not have what was asked for.
+var ErrNoTree = errors.New("not on this disc")
+
+// ErrUnknown reports bytes in which no file system was recognised. It is a
+// [binfmt.ErrMagic] that every line of the table gave.
+var ErrUnknown error = unknownError{}
+
+type unknownError struct{}
+
+func (unknownError) Error() string { return "no file system that isomount knows is on it" }
+func (unknownError) Unwrap() error { return binfmt.ErrMagic }
+
+// A Volume is a disc of which one tree, or a view of all, is shown.
+type Volume struct {
+	FS     fsys.FS
+	Report Report
+}
+
+// A Disc is what a volume is read from.
+type Disc struct {
+	Data io.ReaderAt // content of files
+	Meta io.ReaderAt // the same bytes, for directories and metadata
+	Size int64       // bytes
+
+	// Blocks keeps what was decompressed; nil: each tree keeps a little itself.
+	Blocks Blocks
+}
+
+// Open recognises what is on a disc and chooses a tree.
+func Open(d Disc, o Options) (*Volume, error) {
+	if d.Meta == nil {
+		d.Meta = d.Data
+	}
+	found, err := survey(d, o)
+	if err != nil {
+		return nil, err
+	}
+	v := &Volume{Report: found.report()}
+	chosen, why, err := found.choose(o)
+	if err != nil {
+		return nil, err
+	}
+	v.FS, err = chosen.open(o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", chosen.Name, err)
+	}
+	v.Report.shown(chosen, why)
+	return v, nil
+}
+
+// A Tree is one tree on a disc.
+type Tree struct {
+	Name    string `json:"name"`    // "rockridge", "joliet", "udf" …
+	FS      string `json:"fs"`      // as fs= names it
+	Label   string `json:"label"`   // of the volume it belongs to
+	Entries int    `json:"entries"` // in its root, as far as counted
+	Error   string `json:"error,omitempty"`
+
+	err  error // why it cannot be read
+	open func(o Options) (fsys.FS, error)
+}
+
+// A family recognises the file systems of one kind.
+type family struct {
+	fs     string
+	survey func(d Disc, o Options, s *surveyed) error // binfmt.ErrMagic: not on this disc
+}
+
+// families are tried in this order; each adds the trees it finds. To add a file
+// system, add a line here and its trees to ranks.
+var families = []family{
+	{ISO9660, surveyISO},
+}
+
+// ranks is the order in which automatic choice prefers the trees.
+var ranks = []string{"rockridge", "udf", "joliet", "enhanced", "iso9660", "highsierra", "hfsplus", "hfs"}
+
+// surveyed is what was found on a disc.
+type surveyed struct {
+	trees   []Tree
+	details Details
+	notes   []string
+}
+
+// survey asks every family that the options admit.
+func survey(d Disc, o Options) (*surveyed, error) {
+	s := new(surveyed)
+	for _, f := range families {
+		if o.FS != "" && o.FS != Auto && o.FS != f.fs && o.View != "all" {
+			continue
+		}
+		err := f.survey(d, o, s)
+		switch {
+		case err == nil, errors.Is(err, binfmt.ErrMagic):
+		case isDamage(err):
+			s.trees = append(s.trees, Tree{Name: f.fs, FS: f.fs, err: err, Error: err.Error()})
+		default:
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// isDamage tells the errors that say something of the disc from those of the
+// device or the options.
+func isDamage(err error) bool {
+	_, corrupt := errors.AsType[*binfmt.CorruptError](err)
+	return corrupt || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// choose picks the tree to show and says why.
+func (s *surveyed) choose(o Options) (*Tree, string, error) {
+	if len(s.trees) == 0 {
+		if o.FS != "" && o.FS != Auto {
+			return nil, "", fmt.Errorf("%s: %w", o.FS, ErrNoTree)
+		}
+		return nil, "", ErrUnknown
+	}
+	var passed []string
+	for _, name := range ranks {
+		t := s.find(name)
+		switch {
+		case t == nil || (o.NoRock && name == "rockridge") || (o.NoJoliet && name == "joliet"):
+		case t.err != nil:
+			return nil, "", fmt.Errorf("%s: %w", t.Name, t.err)
+		case s.isStub(t, o):
+			passed = append(passed, fmt.Sprintf("%s is a stub of %d entries", name, t.Entries))
+		default:
+			return t, reason(name, passed, o), nil
+		}
+	}
+	// Everything left is a stub of something that was ruled out.
+	for _, name := range ranks {
+		if t := s.find(name); t != nil && t.err == nil {
+			return t, "nothing else was left", nil
+		}
+	}
+	return nil, "", fmt.Errorf("%w: the options rule out every tree of this disc (%s)", ErrNoTree, s.names())
+}
+
+// isStub tells whether a tree is only a notice that the disc has another: its
+// root lists less than the root of a tree that may be shown in its stead. HFS+
+// lists files of its own that say nothing about the others.
+func (s *surveyed) isStub(t *Tree, o Options) bool {
+	for i := range s.trees {
+		u := &s.trees[i]
+		if u.err != nil || u.FS == HFSPlus || (o.NoRock && u.Name == "rockridge") || (o.NoJoliet && u.Name == "joliet") {
+			continue
+		}
+		if u.Entries > t.Entries && (t.FS != u.FS || t.Entries == 0) {
+			return true
+		}
+	}
+	return false
+}
+
+func reason(name string, passed []string, o Options) string {
+	why := map[string]string{
+		"rockridge":  "Rock Ridge keeps owners, modes and links",
+		"udf":        "UDF is what Windows and film players read",
+		"joliet":     "Joliet keeps long names",
+		"enhanced":   "ISO 9660:1999 keeps long names",
+		"iso9660":    "plain ISO 9660 is what the disc has",
+		"highsierra": "High Sierra is what the disc has",
+		"hfsplus":    "HFS+ is what the disc has",
+		"hfs":        "HFS is what the disc has",
+	}[name]
+	if o.FS != "" && o.FS != Auto {
+		why = "fs=" + o.FS + " was asked for; " + why
+	}
+	if len(passed) > 0 {
+		why += "; " + strings.Join(passed, "; ")
+	}
+	return why
+}
+
+func (s *surveyed) find(name string) *Tree {
+	for i := range s.trees {
+		if s.trees[i].Name == name {
+			return &s.trees[i]
+		}
+	}
+	return nil
+}
+
+func (s *surveyed) names() string {
+	var names []string
+	for _, t := range s.trees {
+		names = append(names, t.Name)
+	}
+	return strings.Join(names, ", ")
+}
