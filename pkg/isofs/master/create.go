@@ -70,6 +70,10 @@ func newTemp(path string) (*temp, error) {
 	if err == nil {
 		return &temp{File: os.NewFile(uintptr(fd), path)}, nil
 	}
+	return namedTemp(path)
+}
+
+func namedTemp(path string) (*temp, error) {
 	name := tempName(path)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {

@@ -64,7 +64,8 @@ func (f *found) behind() (st unix.Stat_t, ok bool) {
 	if f.st.Mode&unix.S_IFMT != unix.S_IFLNK {
 		return st, false
 	}
-	return st, unix.Stat(f.path, &st) == nil
+	err := unix.Stat(f.path, &st)
+	return st, err == nil
 }
 
 // isBelow tells whether f is in a directory, however deep.

@@ -155,13 +155,13 @@ func (h *hierarchy) records(d *dirLayout, s *recordSink) error {
 func (h *hierarchy) putDots(d *dirLayout, s *recordSink) error {
 	s.id = append(s.id[:0], 0)
 	r := dirRecord{lba: d.lba, size: d.size, mtime: d.node.inode.mtime, flags: flagDirectory, id: s.id}
-	if err := h.putWithSU(d, &r, s, h.rock.self(d)); err != nil {
+	if err := h.putWithSU(d, d.node, &r, s, h.rock.self(d)); err != nil {
 		return err
 	}
 	s.id[0] = 1
 	p := d.parent
 	r = dirRecord{lba: p.lba, size: p.size, mtime: p.node.inode.mtime, flags: flagDirectory, id: s.id}
-	return h.putWithSU(d, &r, s, h.rock.parent(d))
+	return h.putWithSU(d, d.node, &r, s, h.rock.parent(d))
 }
 
 // putEntry adds the records of one entry, several for a file that is longer
@@ -171,10 +171,10 @@ func (h *hierarchy) putEntry(d *dirLayout, n *Node, s *recordSink) error {
 	if h.isDir(n) {
 		l := *h.layoutOf(n.inode.dir)
 		r.lba, r.size, r.flags = l.lba, l.size, flagDirectory
-		return h.putWithSU(d, &r, s, h.rock.entry(n))
+		return h.putWithSU(d, n, &r, s, h.rock.entry(n))
 	}
 	if !n.IsRegular() {
-		return h.putWithSU(d, &r, s, h.rock.entry(n))
+		return h.putWithSU(d, n, &r, s, h.rock.entry(n))
 	}
 	r.lba = n.inode.lba
 	for left := n.inode.size; ; left -= maxExtent {
@@ -182,7 +182,7 @@ func (h *hierarchy) putEntry(d *dirLayout, n *Node, s *recordSink) error {
 		if left > maxExtent {
 			r.flags = flagMultiExtent
 		}
-		if err := h.putWithSU(d, &r, s, h.rock.entry(n)); err != nil {
+		if err := h.putWithSU(d, n, &r, s, h.rock.entry(n)); err != nil {
 			return err
 		}
 		if left <= maxExtent {
@@ -192,9 +192,9 @@ func (h *hierarchy) putEntry(d *dirLayout, n *Node, s *recordSink) error {
 	}
 }
 
-// putWithSU adds a record with as many of the System Use entries as fit and
-// sends the others to the continuation area.
-func (h *hierarchy) putWithSU(d *dirLayout, r *dirRecord, s *recordSink, entries []byte) error {
+// putWithSU adds a record of n with as many of the System Use entries as fit
+// and sends the others to the continuation area.
+func (h *hierarchy) putWithSU(d *dirLayout, n *Node, r *dirRecord, s *recordSink, entries []byte) error {
 	if h.rock == nil {
 		return s.put(r, nil)
 	}
@@ -202,7 +202,7 @@ func (h *hierarchy) putWithSU(d *dirLayout, r *dirRecord, s *recordSink, entries
 	var err error
 	s.su, err = s.conts.place(s.su[:0], entries, room, d.lba+d.size/blockSize)
 	if err != nil {
-		return fmt.Errorf("%s: %w", d.node.Path(), err)
+		return fmt.Errorf("%s: %w", n.Path(), err)
 	}
 	return s.put(r, s.su)
 }

@@ -133,9 +133,17 @@ func (m *image) volumeBlocks() uint32 { return uint32(m.next) }
 // files in the order in which they are written. Serial numbers and the like of
 // an earlier Write are overwritten.
 func (m *image) number() error {
-	if err := walk(m.tree.root, func(n *Node) error { n.inode.serial = 0; return nil }); err != nil {
+	files := 0
+	err := walk(m.tree.root, func(n *Node) error {
+		if n.inode.serial = 0; n.IsRegular() {
+			files++
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
+	m.files = make([]*Node, 0, files)
 	serial := uint32(0)
 	return walk(m.tree.root, func(n *Node) error {
 		i := n.inode

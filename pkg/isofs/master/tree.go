@@ -263,11 +263,16 @@ func checkName(dir *Node, name string) error {
 // where they have 255 bytes at most.
 const maxNameLen = 1024
 
-const slab = 512
+// Nodes and inodes are made many at a time, as many as fit into 32 KiB, the
+// largest size that Go's allocator does not round up to pages.
+const (
+	nodeSlab  = 682 // of 48 bytes
+	inodeSlab = 315 // of 104 bytes
+)
 
 func (t *Tree) newNode(parent *Node, name string, i *inode) *Node {
 	if len(t.nodes) == 0 {
-		t.nodes = make([]Node, slab)
+		t.nodes = make([]Node, nodeSlab)
 	}
 	n := &t.nodes[0]
 	t.nodes = t.nodes[1:]
@@ -280,7 +285,7 @@ func (t *Tree) newNode(parent *Node, name string, i *inode) *Node {
 
 func (t *Tree) newInode(a *fsys.Attr) *inode {
 	if len(t.inodes) == 0 {
-		t.inodes = make([]inode, slab)
+		t.inodes = make([]inode, inodeSlab)
 	}
 	i := &t.inodes[0]
 	t.inodes = t.inodes[1:]
