@@ -1,5 +1,7 @@
 package volume
 
+import "github.com/isomount/isomount/pkg/udf"
+
 // A Report tells what is on a disc and what is shown of it. Its JSON form is
 // what `isomount info --json` prints and is stable.
 type Report struct {
@@ -14,7 +16,9 @@ type Report struct {
 
 // Details are what the readers tell of their structures, each only if the disc
 // has it.
-type Details struct{}
+type Details struct {
+	UDF *udf.Info `json:"udf,omitempty"`
+}
 
 // report tells what was found, before anything is chosen.
 func (s *surveyed) report() Report {

@@ -88,6 +88,7 @@ type family struct {
 // system, add a line here and its trees to ranks.
 var families = []family{
 	{ISO9660, surveyISO},
+	{UDF, surveyUDF},
 }
 
 // ranks is the order in which automatic choice prefers the trees.
@@ -190,6 +191,13 @@ func reason(name string, passed []string, o Options) string {
 		why += "; " + strings.Join(passed, "; ")
 	}
 	return why
+}
+
+// note keeps what a family finds odd.
+func (s *surveyed) note(family string, notes []string) {
+	for _, n := range notes {
+		s.notes = append(s.notes, family+": "+n)
+	}
 }
 
 func (s *surveyed) find(name string) *Tree {
