@@ -27,6 +27,9 @@ type Client struct {
 // Dial connects to the daemon at a socket. If there is none the error is an
 // [*Error] with [ErrNoDaemon].
 func Dial(ctx context.Context, path string) (*Client, error) {
+	if len(path) > maxSocketPath {
+		return nil, tooLong(path)
+	}
 	if err := checkSocketDir(path); err != nil {
 		return nil, err
 	}
@@ -133,7 +136,7 @@ func (c *Client) Stats(ctx context.Context) (*StatsReply, error) {
 // Monitor calls yield for each event until it returns false, ctx ends or the
 // daemon does. Afterwards the connection is closed: nothing else ends a stream.
 func (c *Client) Monitor(ctx context.Context, q *MonitorRequest, yield func(*Event) bool) error {
-	defer c.Close()
+	defer func() { _ = c.Close() }() // what was wrong is known by then
 	return c.call(ctx, &call{Method: Interface + ".Monitor", More: true}, q, nil, func(b json.RawMessage) (bool, error) {
 		var r MonitorReply
 		if err := json.Unmarshal(b, &r); err != nil {

@@ -64,6 +64,8 @@ func (c *conn) begin(ctx context.Context) (context.Context, context.CancelFunc) 
 // noticed when a caller who waits goes away.
 func (c *conn) serve(ctx context.Context) error {
 	ctx, cancel := c.begin(ctx)
+	stop := context.AfterFunc(ctx, c.hangUp)
+	defer stop()
 	queue := make(chan *message, maxQueue)
 	var readErr error
 	var wg sync.WaitGroup
@@ -106,12 +108,13 @@ func (c *conn) readAll(ctx context.Context, queue chan<- *message) error {
 func (c *conn) readEnded(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // this side ended it
 	case errors.Is(err, io.EOF) && !hungUp(c.sock):
 		return nil
 	}
+	quiet := errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || c.idle(err)
 	c.hangUp()
-	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || c.idle(err) {
+	if quiet {
 		return nil
 	}
 	return err
@@ -250,6 +253,9 @@ func (c *conn) run(ctx context.Context, q *call, in *incoming) (err error) {
 	if err != nil {
 		return err
 	}
+	if q.Upgrade {
+		return &serviceError{"MethodNotImplemented", "method", q.Method}
+	}
 	if m.more && !q.More {
 		return &serviceError{name: "ExpectedMore"}
 	}
@@ -284,12 +290,21 @@ func (c *conn) write(r *reply) error {
 	if err != nil {
 		return err
 	}
-	timeout := c.server.MessageTimeout
-	if err := c.sock.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+	if err := c.mayWrite(); err != nil {
 		return &writeError{err}
 	}
 	if _, err := c.sock.Write(b); err != nil {
 		return &writeError{err}
 	}
 	return nil
+}
+
+// mayWrite gives the caller time to take a reply, unless it was hung up on.
+func (c *conn) mayWrite() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return net.ErrClosed
+	}
+	return c.sock.SetWriteDeadline(time.Now().Add(c.server.MessageTimeout))
 }

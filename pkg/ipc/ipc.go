@@ -18,7 +18,6 @@ package ipc
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"time"
 )
@@ -81,80 +80,6 @@ type Event struct {
 	Drive Drive     `json:"drive"`
 	Text  string    `json:"text,omitempty"`
 }
-
-// Requests and replies, one pair a method, with the names of the interface.
-type (
-	PingRequest struct{}
-	PingReply   struct {
-		Version string `json:"version"`
-		PID     int    `json:"pid"`
-	}
-
-	ProbeRequest struct {
-		Image   Path   `json:"image"` // for messages; nothing is opened by it
-		Options string `json:"options"`
-	}
-	ProbeReply struct {
-		Label      string          `json:"label"`
-		Filesystem string          `json:"filesystem"`
-		Size       int64           `json:"size"`
-		Report     json.RawMessage `json:"report"` // an object
-	}
-
-	MountRequest struct {
-		Image      Path   `json:"image"`      // for messages; nothing is opened by it
-		Mountpoint Path   `json:"mountpoint"` // likewise
-		Made       bool   `json:"made"`
-		Options    string `json:"options"`
-	}
-	MountReply struct {
-		Drive Drive    `json:"drive"`
-		Notes []string `json:"notes"`
-	}
-
-	EjectRequest struct {
-		Drive string `json:"drive"`
-		Force bool   `json:"force,omitempty"`
-	}
-	EjectReply struct {
-		Drive Drive `json:"drive"` // as it was at its end
-	}
-
-	ListRequest struct {
-		All bool `json:"all,omitempty"`
-	}
-	ListReply struct {
-		Drives []Drive `json:"drives"`
-	}
-
-	InfoRequest struct {
-		Drive string `json:"drive"`
-	}
-	InfoReply struct {
-		Drive  Drive           `json:"drive"`
-		Report json.RawMessage `json:"report"` // an object
-	}
-
-	StatsRequest struct{}
-	StatsReply   struct {
-		Version    string    `json:"version"`
-		PID        int       `json:"pid"`
-		Since      time.Time `json:"since"`
-		Resident   int64     `json:"resident"` // bytes of memory, as are the next three
-		Heap       int64     `json:"heap"`
-		CacheLimit int64     `json:"cacheLimit"`
-		CacheSize  int64     `json:"cacheSize"`
-		Counters   Counters  `json:"counters"`
-		Drives     []Drive   `json:"drives"`
-	}
-
-	MonitorRequest struct {
-		All bool `json:"all,omitempty"`
-	}
-	MonitorReply struct {
-		Event Event `json:"event"`
-	}
-)
 
 // A Handler does what callers ask for. Its methods may run at the same time.
 // Their context ends when the caller hangs up or the server stops. Errors are

@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -233,6 +236,82 @@ func TestHangUpCancelsCall(t *testing.T) {
 	_ = c.Close()
 	if err := <-ended; err == nil {
 		t.Error("the handler's context did not end")
+	}
+}
+
+// TestAllMethods calls each method through the client.
+func TestAllMethods(t *testing.T) {
+	c := dial(t, start(t, &Server{Handler: &fakeHandler{}}))
+	f := tempFile(t, "")
+	calls := []struct {
+		name string
+		call func(ctx context.Context) error
+		want error
+	}{
+		{"Ping", func(ctx context.Context) error { _, err := c.Ping(ctx); return err }, nil},
+		{"Probe", func(ctx context.Context) error { _, err := c.Probe(ctx, &ProbeRequest{}, f); return err }, ErrUnsupported},
+		{"Mount", func(ctx context.Context) error { _, err := c.Mount(ctx, &MountRequest{}, f, f); return err }, ErrUnsupported},
+		{"Eject", func(ctx context.Context) error { _, err := c.Eject(ctx, &EjectRequest{}); return err }, ErrUnsupported},
+		{"List", func(ctx context.Context) error { _, err := c.List(ctx, &ListRequest{}); return err }, nil},
+		{"Info", func(ctx context.Context) error { _, err := c.Info(ctx, &InfoRequest{}); return err }, ErrUnsupported},
+		{"Stats", func(ctx context.Context) error { _, err := c.Stats(ctx); return err }, nil},
+	}
+	for _, tt := range calls {
+		if err := tt.call(t.Context()); !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestNewerDaemon meets an error that this client does not know.
+func TestNewerDaemon(t *testing.T) {
+	for _, code := range []string{"io.isomount.Fancy", "org.varlink.service.MethodNotFound"} {
+		err := fromWire(code, json.RawMessage(`{"x":1}`))
+		if !errors.Is(err, ErrProtocol) || !strings.Contains(err.Error(), code) {
+			t.Errorf("%s: got %v, want ErrProtocol with the code", code, err)
+		}
+	}
+	if err := fromWire("io.isomount.Busy", json.RawMessage(`5`)); !errors.Is(err, ErrBusy) {
+		t.Errorf("odd parameters: got %v, want %v", err, ErrBusy)
+	}
+}
+
+// TestErrorCodes looks at both directions of the table.
+func TestErrorCodes(t *testing.T) {
+	for _, k := range kinds {
+		e := toError(fmt.Errorf("x: %w", k.err))
+		if e.Code() != "io.isomount."+k.name || !errors.Is(fromWire(e.Code(), json.RawMessage(`{}`)), k.err) {
+			t.Errorf("%s: got %s", k.name, e.Code())
+		}
+		for _, cause := range k.causes {
+			if got := toError(cause).Code(); got != "io.isomount."+k.name {
+				t.Errorf("%v: got %s, want %s", cause, got, k.name)
+			}
+		}
+	}
+}
+
+// A failingListener fails for a while and then for good.
+type failingListener struct {
+	net.Listener
+	errs []error
+}
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	err := l.errs[0]
+	l.errs = l.errs[1:]
+	return nil, err
+}
+
+func (l *failingListener) Close() error { return nil }
+
+func TestAcceptErrors(t *testing.T) {
+	broken := errors.New("broken")
+	traced := 0
+	s := &Server{Handler: &fakeHandler{}, Trace: func(Call) { traced++ }}
+	err := s.Serve(t.Context(), &failingListener{errs: []error{syscall.EMFILE, syscall.ECONNABORTED, broken}})
+	if !errors.Is(err, broken) || traced != 2 {
+		t.Errorf("got %v after %d tries, want %v after 2", err, traced, broken)
 	}
 }
 

@@ -30,7 +30,7 @@ type Listener struct {
 // [ErrRunning].
 func Listen(path string, system bool) (*Listener, error) {
 	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("%s: path of a socket is longer than %d bytes; set ISOMOUNT_SOCKET", path, maxSocketPath)
+		return nil, tooLong(path)
 	}
 	dirPerm, perm := fs.FileMode(0o700), fs.FileMode(0o600)
 	if system {
@@ -56,6 +56,14 @@ func Listen(path string, system bool) (*Listener, error) {
 
 // maxSocketPath is the longest path of a socket (sun_path of unix(7) less NUL).
 const maxSocketPath = 107
+
+func tooLong(path string) error {
+	return &Error{
+		Err:     ErrUsage,
+		Message: fmt.Sprintf("%s: the path of a socket may have %d bytes at most", path, maxSocketPath),
+		Hint:    "set ISOMOUNT_SOCKET to a shorter one",
+	}
+}
 
 // bind makes the socket. The lock is held.
 func (l *Listener) bind(perm fs.FileMode) error {
@@ -136,7 +144,7 @@ func removeStale(path string) error {
 	case err != nil:
 		return err
 	case fi.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s: there is something else than a socket; remove it", path)
+		return fmt.Errorf("%s: %w and is no socket; remove it", path, fs.ErrExist)
 	}
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err == nil {

@@ -172,8 +172,8 @@ func decode(parameters json.RawMessage, v any) error {
 	}
 	var known []string
 	t := reflect.TypeOf(v).Elem()
-	for i := range t.NumField() {
-		name, opts, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for f := range t.Fields() {
+		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
 		raw, ok := given[name]
 		if (!ok || string(raw) == "null") && opts != "omitempty" {
 			return invalidParameter(name)

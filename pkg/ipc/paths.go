@@ -63,7 +63,7 @@ func checkSocketDir(path string) error {
 	case err != nil:
 		return &fs.PathError{Op: "stat", Path: dir, Err: err}
 	}
-	why := ""
+	var why string
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		why = "is not a directory"

@@ -20,7 +20,8 @@ type Server struct {
 	MessageTimeout  time.Duration // from the first byte of a message to its last, and for writing a reply; default 10 seconds
 
 	// Trace, if set, is told of each call after it was answered, and of each
-	// connection that ended with an error (then Method is empty).
+	// connection that was refused or ended with an error (then Method is
+	// empty). It may be called from several goroutines at once.
 	Trace func(Call)
 
 	once    sync.Once
