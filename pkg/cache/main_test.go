@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 
@@ -11,17 +13,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pattern is a source without end that holds at each offset what byteAt says.
+// pattern is a source without end, whose bytes are those of noise over and over.
 type pattern struct {
 	reads atomic.Int64
 	bytes atomic.Int64
 }
 
-func byteAt(off int64) byte { return byte(off ^ off>>8 ^ off>>16*7) }
+// noise has a length that is prime, so that no two pages are alike.
+var noise = func() []byte {
+	b := make([]byte, 65521)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return b
+}()
 
 func fillPattern(p []byte, off int64) {
-	for i := range p {
-		p[i] = byteAt(off + int64(i))
+	for len(p) > 0 {
+		n := copy(p, noise[off%int64(len(noise)):])
+		p, off = p[n:], off+int64(n)
 	}
 }
 
@@ -33,40 +41,46 @@ func (s *pattern) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // checkPattern compares what was read at an offset with what a pattern holds.
-func checkPattern(t testing.TB, p []byte, off int64) {
-	t.Helper()
-	for i, b := range p {
-		if b != byteAt(off+int64(i)) {
-			t.Fatalf("byte %d of what was read at %d: got %#x, want %#x", i, off, b, byteAt(off+int64(i)))
+func checkPattern(tb testing.TB, p []byte, off int64) {
+	tb.Helper()
+	for len(p) > 0 {
+		want := noise[off%int64(len(noise)):]
+		n := min(len(p), len(want))
+		if !bytes.Equal(p[:n], want[:n]) {
+			tb.Fatalf("the %d bytes at %d are not those of the source", n, off)
 		}
+		p, off = p[n:], off+int64(n)
 	}
 }
+
+// nothing is a source that is read in no time.
+var nothing = sourceFunc(func(p []byte, _ int64) (int, error) { return len(p), nil })
 
 // sourceFunc is a source that is a function.
 type sourceFunc func(p []byte, off int64) (int, error)
 
 func (f sourceFunc) ReadAt(p []byte, off int64) (int, error) { return f(p, off) }
 
-func newCache(t testing.TB, budget int64) *Cache {
-	t.Helper()
+func newCache(tb testing.TB, budget int64) *Cache {
+	tb.Helper()
 	c, err := New(budget)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := c.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return c
 }
 
 // mustRead reads n bytes and compares them with what a pattern holds.
-func mustRead(t testing.TB, r io.ReaderAt, n int, off int64) {
-	t.Helper()
+func mustRead(tb testing.TB, r io.ReaderAt, n int, off int64) {
+	tb.Helper()
 	p := make([]byte, n)
 	if k, err := r.ReadAt(p, off); k != n || (err != nil && !errors.Is(err, io.EOF)) {
-		t.Fatalf("read of %d bytes at %d: got %d, error %v", n, off, k, err)
+		tb.Fatalf("read of %d bytes at %d: got %d, error %v", n, off, k, err)
 	}
-	checkPattern(t, p, off)
+	checkPattern(tb, p, off)
 }

@@ -49,6 +49,7 @@ type entry struct {
 	// Guarded by shard.mu.
 	loading    bool
 	cool       bool // its memory is to be given back
+	again      bool // it was in the cache before
 	mark       int  // where the last read of it ended
 	list       *list
 	prev, next *entry
@@ -58,6 +59,10 @@ type entry struct {
 // the front of probation, and from there to the front of protected when it is
 // used again; what protected has no room for goes back to probation, and what
 // leaves the cache is the end of probation.
+//
+// What comes back soon after it left goes to protected at once: it is used again
+// and again, but by more than probation has room for, and what is in protected
+// may be there only because it once was.
 //
 // A read that goes on behind the last one in the same entry is not used again:
 // a copy reads each page a few times in a row, and that says nothing of whether
@@ -71,11 +76,13 @@ type shard struct {
 	entries   map[key]*entry
 	probation list
 	protected list
+	left      ghosts
 }
 
 func (s *shard) init(budget int64) {
 	s.maxProtected = budget / 100 * protectedPercent
 	s.entries = map[key]*entry{}
+	s.left = newGhosts(int(budget / PageSize))
 }
 
 // size returns how many bytes a list holds.
@@ -88,7 +95,7 @@ func (s *shard) size(again bool) int64 {
 
 // add makes an entry that is being loaded, used by the caller.
 func (s *shard) add(o *owner, k key, to int) *entry {
-	e := &entry{key: k, owner: o, shard: s, loading: true, mark: to, done: make(chan struct{})}
+	e := &entry{key: k, owner: o, shard: s, loading: true, again: s.left.take(k), mark: to, done: make(chan struct{})}
 	e.refs.Store(2)
 	s.entries[k] = e
 	return e
@@ -102,17 +109,18 @@ func (s *shard) touch(e *entry, from, to int) {
 	case e.list == &s.protected:
 		s.protected.moveToFront(e)
 	case e.list == &s.probation && again:
+		s.probation.remove(e)
 		s.protect(e)
 	}
 }
 
-// protect moves an entry to protected, unless it would take too much of it.
+// protect takes an entry into protected, or what would take too much of it into
+// probation.
 func (s *shard) protect(e *entry) {
 	if int64(e.slot.size()) > s.maxProtected/2 {
-		s.probation.moveToFront(e)
+		s.probation.pushFront(e)
 		return
 	}
-	s.probation.remove(e)
 	s.protected.pushFront(e)
 	for s.protected.size.Load() > s.maxProtected {
 		last := s.protected.last()
@@ -134,8 +142,12 @@ func (s *shard) settle(e *entry) (unkept bool) {
 		delete(s.entries, e.key)
 		return true
 	}
-	s.probation.pushFront(e)
 	e.owner.held.Add(int64(e.slot.size()))
+	if e.again {
+		s.protect(e)
+	} else {
+		s.probation.pushFront(e)
+	}
 	return false
 }
 
@@ -151,6 +163,7 @@ func (s *shard) evict(again bool) *entry {
 	for e := l.last(); e != nil; e = l.before(e) {
 		if e.refs.Load() == 1 {
 			s.remove(e)
+			s.left.add(e.key)
 			return e
 		}
 	}

@@ -1,0 +1,176 @@
+package cache
+
+import (
+	stdlist "container/list"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+)
+
+// touchPages reads a few bytes of each page of a range, and returns how many of
+// them had to be fetched.
+func touchPages(tb testing.TB, r *Reader, from, to int64) int64 {
+	tb.Helper()
+	before := r.Stats().Misses
+	p := make([]byte, 100)
+	for page := from; page < to; page++ {
+		if _, err := r.ReadAt(p, page*PageSize+700); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return r.Stats().Misses - before
+}
+
+// scan reads from start, by size bytes, in streams that lie far apart.
+func scan(tb testing.TB, r io.ReaderAt, start, total int64, size, streams int) {
+	tb.Helper()
+	p := make([]byte, size)
+	for done := int64(0); done < total/int64(streams); done += int64(size) {
+		for s := range int64(streams) {
+			if _, err := r.ReadAt(p, start+s<<36+done); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+}
+
+// A copy of ten times the budget does not push out directories that were read
+// twice before it, whatever size it reads in; nor do several at once.
+func TestScanResistance(t *testing.T) {
+	const budget = 8 << 20
+	const metadata = budget / PageSize / 2
+	for _, tt := range []struct{ size, streams int }{
+		{2048, 1}, {4096, 1}, {PageSize, 1}, {128 << 10, 1}, {1 << 20, 1}, {3000, 1}, {4096, 8}, {128 << 10, 8},
+	} {
+		t.Run(fmt.Sprintf("%d bytes in %d streams", tt.size, tt.streams), func(t *testing.T) {
+			c := newCache(t, budget)
+			dirs, data := c.Reader(nothing, 1<<40), c.Reader(nothing, 1<<40)
+			touchPages(t, dirs, 0, metadata)
+			touchPages(t, dirs, 0, metadata)
+			scan(t, data, 0, 10*budget, tt.size, tt.streams)
+			if got := data.Stats().Misses; got < 10*budget/PageSize {
+				t.Fatalf("the copy fetched %d pages, want at least %d", got, 10*budget/PageSize)
+			}
+			if got := touchPages(t, dirs, 0, metadata); got != 0 {
+				t.Errorf("%d of %d pages were pushed out", got, metadata)
+			}
+		})
+	}
+}
+
+// What nobody comes back to leaves, even if it was used a lot once.
+func TestOldFavouritesLeave(t *testing.T) {
+	const budget = 16 << 20
+	const pages = budget / PageSize
+	c := newCache(t, budget)
+	r := c.Reader(nothing, 1<<40)
+	for range 10 {
+		touchPages(t, r, 0, pages/2)
+	}
+	const first = 10_000
+	for range 4 {
+		touchPages(t, r, first, first+pages*6/10)
+	}
+	if got := touchPages(t, r, first, first+pages*6/10); got != 0 {
+		t.Errorf("%d pages in use do not stay, since others stay that nobody uses", got)
+	}
+}
+
+// The budget is one: a reader may have all of it, and gives way to another.
+func TestBudgetIsShared(t *testing.T) {
+	const budget = 16 << 20
+	const pages = budget / PageSize
+	c := newCache(t, budget)
+	a, b := c.Reader(nothing, 1<<40), c.Reader(nothing, 1<<40)
+	touchPages(t, a, 0, pages)
+	if got := touchPages(t, a, 0, pages); got != 0 {
+		t.Errorf("%d of %d pages did not fit", got, pages)
+	}
+	touchPages(t, b, 0, pages/2)
+	touchPages(t, b, 0, pages/2)
+	if got := touchPages(t, b, 0, pages/2); got > pages/20 {
+		t.Errorf("second reader: %d of %d pages did not stay", got, pages/2)
+	}
+	if sum := a.Stats().Held + b.Stats().Held; sum != budget || c.Stats().Held != budget {
+		t.Errorf("readers hold %d and %d bytes, the cache %d, want %d", a.Stats().Held, b.Stats().Held, c.Stats().Held, budget)
+	}
+	if got := a.Stats().Evictions; got < pages/4 || c.Stats().Evictions != got+b.Stats().Evictions {
+		t.Errorf("evictions: %d of the first, %d of the second, %d of all", got, b.Stats().Evictions, c.Stats().Evictions)
+	}
+}
+
+// simulated is a plain LRU, to compare with.
+type simulated struct {
+	max   int
+	order *stdlist.List
+	pages map[int64]*stdlist.Element
+}
+
+func newSimulated(pages int) *simulated {
+	return &simulated{pages, stdlist.New(), map[int64]*stdlist.Element{}}
+}
+
+func (s *simulated) read(page int64) (hit bool) {
+	if e := s.pages[page]; e != nil {
+		s.order.MoveToFront(e)
+		return true
+	}
+	s.pages[page] = s.order.PushFront(page)
+	if s.order.Len() > s.max {
+		delete(s.pages, s.order.Remove(s.order.Back()).(int64))
+	}
+	return false
+}
+
+// hitRates reads pages with the frequencies of a Zipf distribution, and between
+// them a copy that never comes back, and returns how many of the former were
+// there: in ours and in a plain LRU.
+func hitRates(tb testing.TB, budget int64, reads, copies int) (ours, plain float64) {
+	tb.Helper()
+	c := newCache(tb, budget)
+	dirs, data := c.Reader(nothing, 1<<50), c.Reader(nothing, 1<<50)
+	sim := newSimulated(int(budget / PageSize))
+	rnd := rand.New(rand.NewPCG(5, 6))
+	zipf := rand.NewZipf(rnd, 1.1, 4, uint64(20*budget/PageSize))
+	p := make([]byte, 16<<10)
+	hits := 0
+	var at int64
+	for range reads {
+		page := int64(zipf.Uint64())
+		if _, err := dirs.ReadAt(p[:2048], page*PageSize+int64(rnd.IntN(31))*2048); err != nil {
+			tb.Fatal(err)
+		}
+		if sim.read(page) {
+			hits++
+		}
+		for range copies * PageSize / len(p) {
+			if _, err := data.ReadAt(p, at); err != nil {
+				tb.Fatal(err)
+			}
+			sim.read(-1 - at/PageSize)
+			at += int64(len(p))
+		}
+	}
+	return float64(dirs.Stats().Hits) / float64(reads), float64(hits) / float64(reads)
+}
+
+func TestHitRate(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		copies int     // pages of a copy for each read
+		better float64 // than a plain LRU by so much, at least
+	}{
+		{"metadata alone", 0, 0.04},
+		{"and as much copied", 1, 0.15},
+		{"and four times as much copied", 4, 0.25},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ours, plain := hitRates(t, 8<<20, 15_000, tt.copies)
+			t.Logf("hit rate %.3f, of a plain LRU %.3f", ours, plain)
+			if ours < plain+tt.better {
+				t.Errorf("got a hit rate of %.3f, want at least %.3f, a plain LRU has %.3f", ours, plain+tt.better, plain)
+			}
+		})
+	}
+}
