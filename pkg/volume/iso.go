@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"errors"
+
 	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/isofs"
 )
@@ -11,8 +13,14 @@ func surveyISO(d Disc, o Options, s *surveyed) error {
 	if err != nil {
 		return err
 	}
+	info := v.Info()
+	s.iso, s.details.ISO = v, &info
+	s.note("iso9660", info.Notes)
 	for _, t := range v.Trees() {
 		tree := Tree{Name: string(t.Kind), FS: ISO9660, Label: t.Label, Entries: t.RootEntries, Error: t.Error}
+		if t.Error != "" {
+			tree.err = errors.New(t.Error)
+		}
 		tree.open = func(o Options) (fsys.FS, error) { return v.FS(t.Kind, isoOptions(o)) }
 		s.trees = append(s.trees, tree)
 	}

@@ -22,6 +22,12 @@ const (
 	HFSPlus = "hfsplus"
 )
 
+// Views of the option view=.
+const (
+	viewAll = "all" // every tree side by side
+	viewOne = "one"
+)
+
 // Options choose a tree and how it is shown. The zero value chooses by the
 // disc and gives everything to root.
 type Options struct {
@@ -65,7 +71,7 @@ const (
 // use. To add one, add a line, and one to docs/SEMANTICS.md.
 var options = []option{
 	{"fs", hasValue, choice(func(o *Options) *string { return &o.FS }, Auto, ISO9660, UDF, HFSPlus)},
-	{"view", hasValue, choice(func(o *Options) *string { return &o.View }, "all", "one")},
+	{"view", hasValue, choice(func(o *Options) *string { return &o.View }, viewAll, viewOne)},
 	{"norock", noValue, func(o *Options, _ string) error { o.NoRock = true; return nil }},
 	{"nojoliet", noValue, func(o *Options, _ string) error { o.NoJoliet = true; return nil }},
 	{"map", hasValue, choice(func(o *Options) *string { return &o.Map }, "normal", "off", "acorn", "n", "o", "a")},
@@ -191,7 +197,7 @@ func number(field func(*Options) *int64) func(*Options, string) error {
 // that write discs from 1.
 func setSession(o *Options, v string) error {
 	if v == "all" {
-		o.View = "all"
+		o.View = viewAll
 		return nil
 	}
 	n, err := strconv.ParseUint(v, 10, 16)

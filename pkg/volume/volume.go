@@ -14,6 +14,7 @@ import (
 
 	"github.com/isomount/isomount/pkg/binfmt"
 	"github.com/isomount/isomount/pkg/fsys"
+	"github.com/isomount/isomount/pkg/isofs"
 )
 
 // ErrNoTree reports a disc that does not have what was asked for.
@@ -54,6 +55,11 @@ func Open(d Disc, o Options) (*Volume, error) {
 		return nil, err
 	}
 	v := &Volume{Report: found.report()}
+	if o.View == viewAll {
+		v.FS, err = found.all(d, o)
+		v.Report.FS, v.Report.Tree, v.Report.Why = viewAll, viewAll, "view=all was asked for"
+		return v, err
+	}
 	chosen, why, err := found.choose(o)
 	if err != nil {
 		return nil, err
@@ -89,6 +95,7 @@ type family struct {
 var families = []family{
 	{ISO9660, surveyISO},
 	{UDF, surveyUDF},
+	{HFSPlus, surveyHFS},
 }
 
 // ranks is the order in which automatic choice prefers the trees.
@@ -99,13 +106,14 @@ type surveyed struct {
 	trees   []Tree
 	details Details
 	notes   []string
+	iso     *isofs.Volume // nil if there is none
 }
 
 // survey asks every family that the options admit.
 func survey(d Disc, o Options) (*surveyed, error) {
 	s := new(surveyed)
 	for _, f := range families {
-		if o.FS != "" && o.FS != Auto && o.FS != f.fs && o.View != "all" {
+		if o.FS != "" && o.FS != Auto && o.FS != f.fs && o.View != viewAll {
 			continue
 		}
 		err := f.survey(d, o, s)
