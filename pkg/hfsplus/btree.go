@@ -51,6 +51,8 @@ type btree struct {
 	pool  sync.Pool
 	order atomic.Pointer[[]leafRef] // leaves in order, once links are broken
 	mend  sync.Mutex                // held while order is made
+
+	mendLimit int64 // mendLimit, except in tests
 }
 
 // A bnode is a node that was read.
@@ -66,7 +68,7 @@ type bnode struct {
 
 // openTree reads the header node of a B-tree.
 func (v *FS) openTree(f *fork, kind treeKind) (*btree, error) {
-	t := &btree{v: v, file: *f, bigKeys: !v.vol.isHFS()}
+	t := &btree{v: v, file: *f, bigKeys: !v.vol.isHFS(), mendLimit: mendLimit}
 	var b [minNode]byte
 	if n, err := v.readFork(v.meta, f, b[:], 0); n < len(b) {
 		return nil, shortTree(err)

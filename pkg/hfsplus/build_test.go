@@ -189,8 +189,8 @@ func (b *builder) record(kind uint16, n node) []byte {
 	d = be.AppendUint32(d, 0)
 	d = be.AppendUint32(d, n.folders)
 	if kind == recFile {
-		d = append(d, b.fork(n.cnid, forkData, n.data, n.frag)...)
-		d = append(d, b.fork(n.cnid, forkResource, n.rsrc, n.frag)...)
+		d = append(d, b.fork(n.cnid, 0, n.data, n.frag)...)
+		d = append(d, b.fork(n.cnid, 0xFF, n.rsrc, n.frag)...)
 	}
 	return d
 }
@@ -206,8 +206,8 @@ func (b *builder) recordHFS(kind uint16, n node) []byte {
 		}
 		return append(append(d, info...), make([]byte, 16)...)
 	}
-	data := b.fork(n.cnid, forkData, n.data, n.frag)
-	rsrc := b.fork(n.cnid, forkResource, n.rsrc, n.frag)
+	data := b.fork(n.cnid, 0, n.data, n.frag)
+	rsrc := b.fork(n.cnid, 0xFF, n.rsrc, n.frag)
 	d = append(append(d, 0, 0), info[:16]...)
 	d = be.AppendUint32(d, n.cnid)
 	for _, size := range []int{len(n.data), len(n.rsrc)} {

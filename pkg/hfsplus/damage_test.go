@@ -197,6 +197,35 @@ func TestDamagedCatalog(t *testing.T) {
 	}
 }
 
+// A catalog that is too large to be read whole is listed as far as it goes,
+// with an error, and nothing twice.
+func TestTooLargeToMend(t *testing.T) {
+	img := damagedImage(t, func(nodes [][]byte) {
+		l := leaves(nodes)
+		be.PutUint32(nodes[l[3]], uint32(l[1]))
+	})
+	v := open(t, img, Options{})
+	v.catalog.mendLimit = 0
+	n, _, err := v.Lookup(v.Root(), []byte("wide"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	err = v.ReadDir(n, 0, func(e *fsys.Entry) bool {
+		if seen[string(e.Name)] {
+			t.Errorf("%q is there twice", e.Name)
+		}
+		seen[string(e.Name)] = true
+		return len(seen) < 1000
+	})
+	if !isCorrupt(err) || len(seen) < 4 || len(seen) > 99 {
+		t.Errorf("got %d entries, error %v, want some and a CorruptError", len(seen), err)
+	}
+	if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	plain := damagedImage(t, func([][]byte) {})
 	hfs := newBuilder(t, sigHFS).image()

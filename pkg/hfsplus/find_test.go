@@ -138,6 +138,12 @@ func TestPartitionMap(t *testing.T) {
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Errorf("error %v, -want +got:\n%s", err, d)
 	}
+	// The fourth entry lies where a map with blocks of 2048 bytes would begin.
+	putMap(img, 512, part{typeMap, "Apple", 1, 4}, part{"A", "", 4, 1}, part{"B", "", 5, 1}, part{"C", "", 6, 1})
+	if got, err := PartitionMap(bytes.NewReader(img), int64(len(img))); err != nil || len(got) != 4 {
+		t.Errorf("four entries: got %+v, error %v", got, err)
+	}
+	clear(img[2048:2560])
 	be.PutUint32(img[516:], 1<<32-1) // that many entries
 	if got, err := PartitionMap(bytes.NewReader(img), int64(len(img))); err != nil || len(got) != 3 {
 		t.Errorf("endless map: got %d entries, error %v, want 3", len(got), err)

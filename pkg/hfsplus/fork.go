@@ -62,33 +62,32 @@ func decodeExtentsHFS(c *binfmt.Cursor, ext *[extentsPlus]extent) {
 }
 
 // pick returns what of ext, whose first block is block first of the fork, lies
-// from block on. It is empty if that is not in ext; next is the first block
-// behind ext.
-func pick(ext *[extentsPlus]extent, first, block uint32) (run extent, next uint32) {
+// from block on. It is empty if that is not in ext.
+func pick(ext *[extentsPlus]extent, first, block uint32) extent {
 	at := uint64(first)
 	for _, e := range ext {
 		if e.count == 0 {
 			break
 		}
 		if skip := uint64(block) - at; uint64(block) >= at && skip < uint64(e.count) {
-			return extent{e.start + uint32(skip), e.count - uint32(skip)}, 0
+			return extent{e.start + uint32(skip), e.count - uint32(skip)}
 		}
 		at += uint64(e.count)
 	}
-	return extent{}, uint32(min(at, math.MaxUint32))
+	return extent{}
 }
 
 // run returns the run of allocation blocks that holds block of a fork and what
 // follows it.
 func (v *FS) run(f *fork, block uint32) (extent, error) {
-	e, next := pick(&f.ext, 0, block)
+	e := pick(&f.ext, 0, block)
 	if e.count == 0 {
 		// The extents file itself has no overflow (TN1150).
 		if v.extents == nil || f.cnid == cnidExtents {
 			return e, binfmt.Corrupt(v.vol.base, "file %d has no block %d", f.cnid, block)
 		}
 		var err error
-		if e, err = v.overflow(f, next, block); err != nil {
+		if e, err = v.overflow(f, block); err != nil {
 			return e, err
 		}
 	}
@@ -98,9 +97,8 @@ func (v *FS) run(f *fork, block uint32) (extent, error) {
 	return e, nil
 }
 
-// overflow finds block of a fork in the extents overflow file, whose records
-// for the fork begin at block first.
-func (v *FS) overflow(f *fork, first, block uint32) (extent, error) {
+// overflow finds block of a fork in the extents overflow file.
+func (v *FS) overflow(f *fork, block uint32) (extent, error) {
 	t := v.extents
 	n := t.node()
 	defer t.done(n)
@@ -118,10 +116,7 @@ func (v *FS) overflow(f *fork, first, block uint32) (extent, error) {
 		if !ok || !known || target.less(k) {
 			continue
 		}
-		if k.cnid != f.cnid || k.kind != f.kind || k.block < first {
-			break
-		}
-		if run, _ := pick(v.decodeExtents(data), k.block, block); run.count > 0 {
+		if run := pick(v.decodeExtents(data), k.block, block); k.cnid == f.cnid && k.kind == f.kind && run.count > 0 {
 			return run, nil
 		}
 		break

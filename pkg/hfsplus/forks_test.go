@@ -17,7 +17,7 @@ import (
 func TestXattrs(t *testing.T) {
 	b := newBuilder(t, sigPlus)
 	rsrc, long := pattern(3000), string(pattern(20*512))
-	file := b.file(cnidRoot, "file", node{rsrc: rsrc, finder: "TEXTttxt", data: []byte("data")})
+	file := b.file(cnidRoot, "file", node{rsrc: rsrc, finder: "TEXTttxt" + strings.Repeat("\x01", 24), data: []byte("data")})
 	b.attribute(file, "com.example.one", "1")
 	b.attribute(file, "user.two", "zwei")
 	b.attribute(file, "security.capability", "inert")
@@ -28,9 +28,11 @@ func TestXattrs(t *testing.T) {
 	b.attribute(dir, "on folder", "ordner")
 	img := b.image()
 
+	// Of the extended information, half is not the Finder's.
+	info := "TEXTttxt" + strings.Repeat("\x01", 8) + strings.Repeat("\x00", 8) + "\x01\x01\x01\x01" + strings.Repeat("\x00", 4)
 	all := map[string]string{
 		"user.com.example.one": "1", "user.two": "zwei", "user.security.capability": "inert", "user.long": long,
-		"user.com.apple.FinderInfo": "TEXTttxt" + strings.Repeat("\x00", 24), "user.com.apple.ResourceFork": string(rsrc),
+		"user.com.apple.FinderInfo": info, "user.com.apple.ResourceFork": string(rsrc),
 	}
 	for _, c := range []struct {
 		forks string
@@ -54,7 +56,7 @@ func TestXattrs(t *testing.T) {
 				{Path: "dir", Mode: 0o40755, Xattrs: onDir},
 			}
 			if c.forks == ForksDot {
-				want = append(want, fsystest.File{Path: "._file", Data: double("TEXTttxt", rsrc), Xattrs: map[string]string{}})
+				want = append(want, fsystest.File{Path: "._file", Data: double(info, rsrc), Xattrs: map[string]string{}})
 			}
 			check(t, img, Options{Forks: c.forks}, want)
 		})

@@ -291,6 +291,8 @@ func TestHardLinks(t *testing.T) {
 	b.file(dir, "two", node{finder: "hlnkhfs+", special: 77, created: builderDate}) // made with the volume
 	b.file(dir, "not a link", node{finder: "hlnkhfs+", special: 77, created: builderDate + 9, data: []byte("text")})
 	lost := b.file(dir, "lost", node{finder: "hlnkhfs+", special: 78, created: builderDate + 50})
+	b.folder(files, "iNode80", node{})
+	b.file(dir, "lost too", node{finder: "hlnkhfs+", special: 80, created: builderDate + 50})
 	linked := b.folder(folders, "dir_99", node{})
 	b.file(linked, "inside", node{data: []byte("in")})
 	b.folder(linked, "sub", node{})
@@ -311,14 +313,17 @@ func TestHardLinks(t *testing.T) {
 	if _, err := v.ReadAt(n, make([]byte, 1), 0); !isCorrupt(err) {
 		t.Errorf("read of a lost link: got error %v, want a CorruptError", err)
 	}
+	if _, a, err := v.Lookup(dirNode, []byte("lost too")); err != nil || !a.IsRegular() {
+		t.Errorf("link of a file to a folder: got %+v, error %v, want a file", a, err)
+	}
 	for _, name := range []string{privateFiles, privateFolders} {
 		if _, _, err := v.Lookup(v.Root(), []byte(name)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("lookup of %q: got error %v, want ErrNotExist", name, err)
 		}
 	}
 
-	// Without the lost link the tree is sound.
-	b.catalog = slices.DeleteFunc(b.catalog, func(l leaf) bool { return bytes.Contains(l.key, b.name("lost")) })
+	// Without the lost links the tree is sound.
+	b.catalog = slices.DeleteFunc(b.catalog, func(l leaf) bool { return bytes.Contains(l.key, b.name("lost")[2:]) })
 	check(t, b.image(), Options{}, []fsystest.File{
 		{Path: "one", Mode: 0o100644, Nlink: 3, UID: 5, Data: []byte("linked")},
 		{Path: "dir/two", Link: "one"},

@@ -8,8 +8,8 @@ import (
 // A leafRef is a leaf with the id that its first record has in its key.
 type leafRef struct{ id, num uint32 }
 
-// mendLimit is how large a catalog may be to be read whole when its links are
-// broken.
+// mendLimit is how many bytes a catalog may have to be read whole when its
+// links are broken.
 const mendLimit = 64 << 20
 
 // repair looks at every node, when index nodes or links between leaves turned
@@ -21,7 +21,7 @@ func (t *btree) repair(id func(key []byte) (uint32, bool)) bool {
 	if t.order.Load() != nil {
 		return true
 	}
-	if int64(t.nodes)*int64(t.nodeSize) > mendLimit {
+	if int64(t.nodes)*int64(t.nodeSize) > t.mendLimit {
 		return false
 	}
 	order, err := t.findLeaves(id)
