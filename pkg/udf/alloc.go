@@ -7,10 +7,10 @@ import (
 const (
 	// maxRuns bounds the memory that one file's extents take (16 MiB).
 	maxRuns = 1 << 20
-	// maxAllocExtents bounds the chain of allocation extent descriptors.
-	maxAllocExtents = 1 << 16
 	// maxDescriptors bounds the time that one file's descriptors take.
 	maxDescriptors = 4 << 20
+	// hopCost is what going on in another block costs of these.
+	hopCost = 64
 	// maxAllocExtent is how much of one is read.
 	maxAllocExtent = 64 << 10
 )
@@ -27,14 +27,20 @@ type extentReader struct {
 // extents resolves the allocation descriptors of e. What could not be found
 // is lost in the list; e's own slices are no longer valid afterwards.
 func (f *FS) extents(w *window, e *icb) extentList {
-	r := extentReader{f: f, w: w, e: e, left: maxDescriptors}
+	return f.extentsWithin(w, e, maxDescriptors)
+}
+
+// extentsWithin is extents that looks at no more than limit descriptors.
+func (f *FS) extentsWithin(w *window, e *icb, limit int) extentList {
+	r := extentReader{f: f, w: w, e: e, left: limit}
 	descs := e.alloc
 	var seen map[addr]bool
-	for range maxAllocExtents {
+	for r.left > 0 {
 		next := r.take(descs)
 		if next.length == 0 {
 			return r.list
 		}
+		r.left -= hopCost
 		if seen == nil {
 			seen = map[addr]bool{}
 		}

@@ -158,7 +158,8 @@ func (n *namer) appendAny(dst, id []byte) []byte {
 		end = dot
 	}
 	start := len(dst)
-	p := part{start: start, max: n.limit(), keep: n.limit() - len(ext) - crcLen}
+	// Linux cuts at 254 bytes, so that names with a sum are the same here.
+	p := part{start: start, max: n.limit(), keep: n.limit() - 1 - len(ext) - crcLen}
 	dst = n.convert(dst, &t, 0, end, &p)
 	name := dst[start:]
 	if !ok || p.bad || extPart.bad || len(name)+len(ext) > n.limit() || len(name)+len(ext) == 0 || isDots(name, ext) {

@@ -60,7 +60,11 @@ func TestNames(t *testing.T) {
 		},
 		{
 			"258 bytes and extension", cs0(strings.Repeat("日", 86) + ".txt"),
-			strings.Repeat("日", 82) + "#" + hexCRC(string(cs0(strings.Repeat("日", 86) + ".txt")[1:])) + ".txt",
+			strings.Repeat("日", 81) + "#" + hexCRC(string(cs0(strings.Repeat("日", 86) + ".txt")[1:])) + ".txt",
+		},
+		{
+			"bad character in 255 bytes", cs0(strings.Repeat("n", 249) + "/.txt"),
+			strings.Repeat("n", 245) + "#" + hexCRC(strings.Repeat("n", 249)+"/.txt") + ".txt",
 		},
 		{"255 bytes with extension", cs0(strings.Repeat("n", 250) + ".text"), strings.Repeat("n", 250) + ".text"},
 	}

@@ -231,6 +231,31 @@ func TestBadSectors(t *testing.T) {
 	if !errors.Is(err, errMedium) {
 		t.Errorf("readdir = %v, want the medium error after the entries", err)
 	}
+	if _, _, err := f.Lookup(f.Root(), []byte(last)); err != nil {
+		t.Errorf("lookup of %s: %v", last, err)
+	}
+	if _, _, err := f.Lookup(f.Root(), []byte("no such file")); !errors.Is(err, errMedium) {
+		t.Errorf("lookup of what may be in the bad block = %v, want the medium error", err)
+	}
+}
+
+// TestListingAllocates checks that no entry costs memory.
+func TestListingAllocates(t *testing.T) {
+	d := newDisc(t, kindPhysical, 2048)
+	var names []name
+	for i := range 1000 {
+		names = append(names, name{name: fmt.Sprintf("entry %03d 日本", i), to: d.embedded(fileRegular, []byte("x"))})
+	}
+	d.dir(d.root, d.root, names...)
+	f := open(t, d.finish(), Options{})
+	got := testing.AllocsPerRun(10, func() {
+		if err := f.ReadDir(f.Root(), 0, func(*fsys.Entry) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got > 20 {
+		t.Errorf("%v allocations for a listing of 1000 entries, want at most 20", got)
+	}
 }
 
 // TestSparseDirectory lists a directory with a hole in it.

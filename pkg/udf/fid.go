@@ -143,6 +143,9 @@ func (s *scanner) next() bool {
 		}
 		s.resync()
 	}
+	if s.err == nil && s.in.dirEnd < min(s.in.size, s.in.extents.end) {
+		s.err = binfmt.Corrupt(s.in.off, "directory of %d bytes, listed up to %d", s.in.size, s.in.dirEnd)
+	}
 	return false
 }
 

@@ -49,7 +49,7 @@ func (in *inode) readAt(r io.ReaderAt, p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
 		pos, there := in.at(off + int64(done))
-		n, err := readRun(r, p[done:done+int(min(there, int64(len(p)-done)))], pos)
+		n, err := in.readRun(r, p[done:done+int(min(there, int64(len(p)-done)))], pos)
 		done += n
 		if err != nil {
 			return done, err
@@ -59,13 +59,13 @@ func (in *inode) readAt(r io.ReaderAt, p []byte, off int64) (int, error) {
 }
 
 // readRun reads bytes that lie in one piece at pos.
-func readRun(r io.ReaderAt, p []byte, pos int64) (int, error) {
+func (in *inode) readRun(r io.ReaderAt, p []byte, pos int64) (int, error) {
 	switch pos {
 	case hole:
 		clear(p)
 		return len(p), nil
 	case lost:
-		return 0, binfmt.Corrupt(0, "extent outside the volume")
+		return 0, binfmt.Corrupt(in.off, "file with an extent outside the volume")
 	}
 	n, err := r.ReadAt(p, pos)
 	if n == len(p) {

@@ -2,11 +2,11 @@ package udf
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/isomount/isomount/pkg/binfmt"
-	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
 
@@ -35,27 +35,32 @@ func smallDisc(tb testing.TB, k kind) []byte {
 	return d.finish()
 }
 
-// FuzzOpen damages an image by a patch and does everything to what is left of
-// it: no panic, no endless loop, and nothing that a file system may not do.
+// FuzzOpen damages an image in two places and does everything to what is left
+// of it: no panic, no endless loop, and nothing that a file system may not do.
 func FuzzOpen(f *testing.F) {
-	images := map[uint8][]byte{}
+	var images [][]byte
 	for i, k := range []kind{kindPhysical, kindVirtual, kindSparable, kindMetadata} {
 		img := smallDisc(f, k)
-		images[uint8(i)] = img
-		f.Add(uint8(i), uint32(0), []byte(nil))
+		images = append(images, img)
+		f.Add(uint8(i), uint32(0), []byte(nil), uint32(0), []byte(nil))
 		for at := 0; at < len(img); at += 512 {
 			if b := img[at:min(at+64, len(img))]; !bytes.Equal(b, make([]byte, len(b))) {
-				f.Add(uint8(i), uint32(at), bytes.Clone(b))
+				f.Add(uint8(i), uint32(at+16), bytes.Clone(b[16:]), uint32(at+512), []byte(nil))
 			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, which uint8, at uint32, patch []byte) {
+	f.Fuzz(func(t *testing.T, which uint8, at uint32, patch []byte, at2 uint32, patch2 []byte) {
 		img := bytes.Clone(images[which%4])
-		pos := int(at % uint32(len(img)))
-		copy(img[pos:], patch)
-		mend(img[pos/512*512:], len(patch)+pos%512)
+		damage(img, at, patch)
+		damage(img, at2, patch2)
 		exercise(t, img)
 	})
+}
+
+func damage(img []byte, at uint32, patch []byte) {
+	pos := int(at % uint32(len(img)))
+	n := copy(img[pos:], patch)
+	mend(img[pos/512*512:], n+pos%512)
 }
 
 // mend makes checksums and CRCs of the descriptors right that were patched,
@@ -70,14 +75,6 @@ func mend(b []byte, n int) {
 		}
 		block[4] = tagChecksum(block)
 	}
-}
-
-// FuzzImage opens any bytes at all.
-func FuzzImage(f *testing.F) {
-	for _, k := range []kind{kindPhysical, kindVirtual, kindSparable, kindMetadata} {
-		f.Add(smallDisc(f, k))
-	}
-	f.Fuzz(func(t *testing.T, img []byte) { exercise(t, img) })
 }
 
 func exercise(t *testing.T, img []byte) {
@@ -225,6 +222,31 @@ func TestHostile(t *testing.T) {
 			}
 			d.dir(d.root, d.root, name{name: "f", to: d.put(d.icb(), entry{fileType: fileRegular, size: 1 << 40, alloc: shortAD(extNext, 2048, a)})})
 		}},
+		{"virtual allocation tables everywhere", kindVirtual, func(d *disc) {
+			for range 3000 {
+				a := addr{d.alloc(1), 0}
+				d.put(a, entry{fileType: fileVAT, size: 4 << 20, alloc: shortAD(0, 4<<20, 0)})
+			}
+		}},
+		{"streams that are not there", kindPhysical, func(d *disc) {
+			dir := d.icb()
+			fids := bytes.Repeat(name{name: "s", to: addr{1, 9}}.fid(2048), 1<<15)
+			at := d.data(fids)
+			d.put(dir, entry{fileType: fileStreamDir, size: uint64(len(fids)), alloc: shortAD(0, uint32(len(fids)), at.block)})
+			d.put(d.root, entry{fileType: fileDir, streams: longDesc(2048, dir)})
+		}},
+		{"links whose content is a chain without end", kindPhysical, func(d *disc) {
+			a := d.alloc(2000)
+			for i := a; i < a+1999; i++ {
+				d.write(addr{i, 0}, allocExtent(i, shortAD(extNext, 2048, i+1)))
+			}
+			link := d.put(d.icb(), entry{fileType: fileSymlink, size: 1 << 40, alloc: shortAD(extNext, 2048, a)})
+			var names []name
+			for i := range 400 {
+				names = append(names, name{name: fmt.Sprint(i), to: link})
+			}
+			d.dir(d.root, d.root, names...)
+		}},
 		{"sparing packets of a block", kindSparable, func(d *disc) {
 			d.dir(d.root, d.root, name{name: "f", to: d.put(d.icb(), entry{fileType: fileRegular, size: maxExtent, alloc: shortAD(0, maxExtent, 0)})})
 		}},
@@ -264,5 +286,3 @@ func patchLogical(d *disc, off int, b []byte) {
 		}
 	}
 }
-
-var _ fsys.FS = (*FS)(nil)

@@ -2,6 +2,7 @@ package udf
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -63,13 +64,14 @@ func (f *FS) describe(s *sequence, set *fileSet) {
 		p := &f.parts[n]
 		i.Partitions = append(i.Partitions, Partition{string(p.kind), p.number, p.start, p.length})
 	}
+	f.noteCut()
 	d, ok := f.readIntegrity(l.integrity)
 	if !ok {
 		f.notef("no logical volume integrity descriptor")
 		return
 	}
 	i.Updated, i.Open = d.recorded.date(), d.open
-	if d.open {
+	if d.open && !f.writeOnce() {
 		f.notef("volume was not closed")
 	}
 	if !d.hasContent {
@@ -78,4 +80,21 @@ func (f *FS) describe(s *sequence, set *fileSet) {
 	i.Writer, i.Files, i.Directories = d.impl.ident, d.files, d.dirs
 	i.MinRead, i.MinWrite, i.MaxWrite = d.minRead.String(), d.minWrite.String(), d.maxWrite.String()
 	f.files = uint64(d.files) + uint64(d.dirs)
+}
+
+// writeOnce tells whether the volume has a virtual partition: then it stays
+// open, and its partition reaches to the end of the medium.
+func (f *FS) writeOnce() bool {
+	return slices.ContainsFunc(f.parts, func(p partition) bool { return p.kind == kindVirtual })
+}
+
+// noteCut notes that the image is shorter than what should be in it.
+func (f *FS) noteCut() {
+	for i := range f.parts {
+		p := &f.parts[i]
+		onDisc := p.kind == kindPhysical || p.kind == kindSparable
+		if missing := p.start + p.length - f.size; onDisc && missing > 0 && !f.writeOnce() {
+			f.notef("image is %d bytes short of the end of partition %d", missing, i)
+		}
+	}
 }

@@ -1,6 +1,8 @@
 package udf
 
 import (
+	"fmt"
+
 	"github.com/isomount/isomount/pkg/binfmt"
 )
 
@@ -27,7 +29,7 @@ func (f *FS) loadMetadata(maps []partMap, i int) error {
 		f.notef("metadata main file lost, mirror used: %v", err)
 		p.meta = mirror
 	default:
-		return binfmt.Corrupt(p.meta.end, "metadata file (%v) and its mirror (%v) lost", err, mirrorErr)
+		return fmt.Errorf("metadata file: %w; its mirror: %w", err, mirrorErr)
 	}
 	p.length = p.meta.end
 	return nil

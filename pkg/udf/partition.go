@@ -57,7 +57,7 @@ func (f *FS) locate(a addr, off int64) (pos, n int64, err error) {
 		return f.locateVirtual(p, a, off)
 	case kindUnknown:
 	}
-	return 0, 0, binfmt.Corrupt(0, "block %d of an unknown kind of partition", a.block)
+	return 0, 0, binfmt.Corrupt(p.start, "block %d of an unknown kind of partition", a.block)
 }
 
 // locateVirtual translates the first block of an extent; those after it
@@ -65,11 +65,11 @@ func (f *FS) locate(a addr, off int64) (pos, n int64, err error) {
 // reads them like this).
 func (f *FS) locateVirtual(p *partition, a addr, off int64) (pos, n int64, err error) {
 	if int64(a.block) >= int64(len(p.vat)) {
-		return 0, 0, binfmt.Corrupt(0, "virtual block %d of %d", a.block, len(p.vat))
+		return 0, 0, binfmt.Corrupt(f.parts[p.base].start, "virtual block %d of %d", a.block, len(p.vat))
 	}
 	block := p.vat[a.block]
 	if block == 0xffffffff {
-		return 0, 0, binfmt.Corrupt(0, "virtual block %d is not in use", a.block)
+		return 0, 0, binfmt.Corrupt(f.parts[p.base].start, "virtual block %d is not in use", a.block)
 	}
 	return f.locate(addr{block: block, ref: uint16(p.base)}, off)
 }

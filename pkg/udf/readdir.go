@@ -108,12 +108,28 @@ func (f *FS) find(dir fsys.Node, in *inode, name []byte) (addr, error) {
 		return f.eachName(in, add)
 	})
 	if err != nil {
-		return addr{}, err
+		return f.search(in, again, name)
 	}
 	for _, pos := range places {
 		if a, ok := f.matches(in, int64(pos), again, name); ok {
 			return a, nil
 		}
+	}
+	return addr{}, fsys.ErrNotExist
+}
+
+// search is find without an index, in a directory that cannot be read whole. A
+// name that is not found may be in what was not read.
+func (f *FS) search(in *inode, again *renames, name []byte) (addr, error) {
+	s := f.scan(in, 0)
+	defer s.stop()
+	for s.next() {
+		if f.shown(&s.fid) && bytes.Equal(s.entryName(again), name) {
+			return s.icb.addr, nil
+		}
+	}
+	if s.err != nil {
+		return addr{}, s.err
 	}
 	return addr{}, fsys.ErrNotExist
 }

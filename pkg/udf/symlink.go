@@ -8,10 +8,11 @@ import (
 	"github.com/isomount/isomount/pkg/fsys"
 )
 
-// Limits of a symbolic link: what is read of its content, and what Linux
-// takes as a target.
+// Limits of a symbolic link: what is read of its content, its allocation
+// descriptors, and what Linux takes as a target.
 const (
 	maxLinkContent = 64 << 10
+	maxLinkDescs   = 16 << 10
 	maxTarget      = 4095
 )
 
@@ -35,8 +36,9 @@ func (f *FS) Readlink(n fsys.Node) ([]byte, error) {
 func (f *FS) linkSize(w *window, e icb) (int64, error) {
 	content, off := e.alloc, e.off
 	if e.allocKind != allocEmbedded {
-		in := inode{icb: e, extents: f.extents(w, &e)}
-		content = make([]byte, min(in.size, maxLinkContent))
+		e.size = min(e.size, maxLinkContent)
+		in := inode{icb: e, extents: f.extentsWithin(w, &e, maxLinkDescs)}
+		content = make([]byte, in.size)
 		if _, err := in.readAt(f.meta, content, 0); err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}

@@ -1,18 +1,20 @@
 package udf
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"strings"
 
 	"github.com/isomount/isomount/pkg/binfmt"
 )
 
 const (
-	idVAT       = "*UDF Virtual Alloc Tbl"
-	vatTrailer  = 36       // UDF 1.50 2.2.10: entity identifier and previous VAT
-	vatMinHead  = 152      // UDF 2.00 2.2.10
-	maxVAT      = 16 << 20 // bytes of a virtual allocation table
-	vatTagBytes = 2
+	idVAT      = "*UDF Virtual Alloc Tbl"
+	vatTrailer = 36       // UDF 1.50 2.2.10: entity identifier and previous VAT
+	vatMinHead = 152      // UDF 2.00 2.2.10
+	maxVAT     = 16 << 20 // bytes of a virtual allocation table
+	maxVATs    = 16       // tables looked at
 )
 
 // loadVAT finds the virtual allocation table of partition i: a file whose
@@ -25,17 +27,18 @@ func (f *FS) loadVAT(maps []partMap, i int) error {
 	}
 	p := &f.parts[i]
 	base := &f.parts[p.base]
-	var first error
+	tries, first := 0, error(nil)
 	found := f.eachTail(func(sector int64, b []byte) bool {
 		off := sector * f.sector
-		if b[1] != 1 || (b[0] != tagFile&0xff && b[0] != tagExtFile&0xff) || off < base.start {
+		if b[1] != 1 || (b[0] != tagFile&0xff && b[0] != tagExtFile&0xff) || off < base.start || tries >= maxVATs {
 			return false
 		}
 		vat, err := f.readVAT(addr{uint32((off - base.start) / f.block), uint16(p.base)})
-		if err != nil {
-			if first == nil {
-				first = err
-			}
+		if errors.Is(err, errNoVAT) {
+			return false
+		}
+		if tries++; err != nil {
+			first = cmp.Or(first, err)
 			return false
 		}
 		p.vat = vat
@@ -45,25 +48,25 @@ func (f *FS) loadVAT(maps []partMap, i int) error {
 		return true
 	})
 	if !found {
-		if first != nil {
-			return first
-		}
-		return binfmt.Corrupt(f.size, "no virtual allocation table at the end of the disc")
+		return cmp.Or(first, binfmt.Corrupt(f.size, "no virtual allocation table at the end of the disc"))
 	}
 	p.length = int64(len(p.vat)) * f.block
 	return nil
 }
 
+var errNoVAT = errors.New("no virtual allocation table")
+
 // readVAT reads the table whose file entry is at a.
 func (f *FS) readVAT(a addr) ([]uint32, error) {
 	w := f.window()
 	defer f.release(w)
+	e, err := f.readICB(w, a)
+	if err != nil || (e.fileType != fileVAT && e.fileType != fileUnknown) {
+		return nil, errNoVAT
+	}
 	in, err := f.loadInode(w, a)
 	if err != nil {
 		return nil, err
-	}
-	if in.fileType != fileVAT && in.fileType != fileUnknown {
-		return nil, binfmt.Corrupt(in.off, "file of type %d in place of the virtual allocation table", in.fileType)
 	}
 	b, err := f.content(in, min(maxVAT, f.size))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -142,6 +143,21 @@ func TestRepair(t *testing.T) {
 				t.Errorf("notes = %q, want one with %q", notes, tt.note)
 			}
 		})
+	}
+}
+
+// TestCutImage reads an image that ends within its partition.
+func TestCutImage(t *testing.T) {
+	d := newDisc(t, kindPhysical, 2048)
+	want := sample(d)
+	d.alloc(100)
+	end := d.alloc(0)
+	d.finish()
+	d.img = d.img[:(d.start+int64(end)-7)*2048]
+	f := open(t, d.img, Options{})
+	fsystest.Test(t, f, want)
+	if diff := cmp.Diff(f.Info().Notes, []string{"image is 14336 bytes short of the end of partition 0"}); diff != "" {
+		t.Errorf("notes (-got +want):\n%s", diff)
 	}
 }
 
@@ -293,21 +309,21 @@ func TestMeta(t *testing.T) {
 	if err := f.ReadDir(f.Root(), 0, func(*fsys.Entry) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
-	if data.n != 0 {
-		t.Errorf("%d reads of the image before a file was read, want 0", data.n)
+	if n := data.n.Load(); n != 0 {
+		t.Errorf("%d reads of the image before a file was read, want 0", n)
 	}
-	if _, err := f.ReadAt(n, make([]byte, a.Size), 0); err != nil || data.n != 1 {
-		t.Errorf("read = %v with %d reads of the image, want nil with 1", err, data.n)
+	if _, err := f.ReadAt(n, make([]byte, a.Size), 0); err != nil || data.n.Load() != 1 {
+		t.Errorf("read = %v with %d reads of the image, want nil with 1", err, data.n.Load())
 	}
 	fsystest.Test(t, f, want)
 }
 
 type counter struct {
 	r io.ReaderAt
-	n int
+	n atomic.Int64
 }
 
 func (c *counter) ReadAt(p []byte, off int64) (int, error) {
-	c.n++
+	c.n.Add(1)
 	return c.r.ReadAt(p, off)
 }

@@ -15,6 +15,7 @@ const (
 	maxXattrName  = 255      // bytes, as in Linux
 	maxXattrValue = 64 << 10 // bytes, as in Linux
 	maxXattrs     = 1000     // of a file
+	maxStreams    = 4000     // entries of a stream directory
 	maxEAFile     = 1 << 20  // bytes of a file of extended attributes
 )
 
@@ -183,7 +184,7 @@ func (c *xattrCollector) streams(icb longAD) {
 	s := c.f.scan(in, 0)
 	defer s.stop()
 	names := namer{max: maxXattrName - len(xattrPrefix)}
-	for s.next() {
+	for n := 0; n < maxStreams && s.next(); n++ {
 		if s.flags&(fidParent|fidDeleted) != 0 || s.icb.length == 0 {
 			continue
 		}
