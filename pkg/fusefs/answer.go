@@ -18,6 +18,15 @@ func isLong(req []byte) bool {
 	return inHeader(req).Opcode == opRead && fits[fuse.ReadIn](req) && view[fuse.ReadIn](req).Size >= longRead
 }
 
+// readOffset is where in its file a request reads, or 0.
+func readOffset(req []byte) int64 {
+	op := inHeader(req).Opcode
+	if op != opRead && op != opReaddir && op != opReaddirplus || !fits[fuse.ReadIn](req) {
+		return 0
+	}
+	return int64(view[fuse.ReadIn](req).Offset)
+}
+
 // wantsReply tells whether the kernel waits for an answer to an opcode.
 func wantsReply(op uint32) bool {
 	return op != opForget && op != opBatchForget && op != opInterrupt

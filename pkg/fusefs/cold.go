@@ -52,7 +52,7 @@ func (w *worker) init(req []byte) {
 		return
 	}
 	w.reply(w.out[:n])
-	close(w.s.ready)
+	w.s.setReady()
 }
 
 // capabilities is what we can do beyond what go-fuse asks for by itself.
@@ -85,7 +85,9 @@ func (s *Server) negotiate(req, out []byte) (int, error) {
 		return 0, fmt.Errorf("protocol server: %w", unix.Errno(-e))
 	}
 	// Nothing is ever written, and a slot has room for no more than this.
-	view[fuse.InitOut](out[outHeaderBytes:]).MaxWrite = smallReply
+	reply := view[fuse.InitOut](out[outHeaderBytes:])
+	reply.MaxWrite = smallReply
+	s.resends = reply.Flags2&(fuse.CAP_HAS_RESEND>>32) != 0
 	return n, nil
 }
 

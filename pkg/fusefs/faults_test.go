@@ -163,21 +163,149 @@ func TestASuccessorAnswersWhatWasLeft(t *testing.T) {
 	if e, _ := k.lookup(1, "hello"); e != 0 {
 		t.Errorf("the connection goes on without another INIT: %v", e)
 	}
+	k.awaitResend()
 }
 
-func TestARequestThatKilledTwoProcessesIsRefused(t *testing.T) {
+// A crash is told by Accuse; what was in the slots when it happened is put on
+// trial, and what was on trial when it happens again is refused.
+func TestARequestThatEndedTwoProcessesIsRefused(t *testing.T) {
 	tree := newTree(t)
-	j := abandoned(t, map[uint64]uint64{501: 1})
-	for range poisoned {
-		j.adopted(0, 501)
+	hello, _, err := tree.Lookup(tree.Root(), []byte("hello"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	j := abandoned(t, map[uint64]uint64{501: uint64(hello), 503: uint64(hello)})
+	j.Accuse()
+	j.Accuse() // as a process does that was killed before it had told all
+	guilty, innocent := 0, 1
+	for i := range 2 {
+		if got := j.row(i).crashes(); got != 1 {
+			t.Errorf("slot %d after one crash: %d, want 1", i, got)
+		}
+	}
+	if j.refused(guilty) {
+		t.Fatal("refused after one crash")
+	}
+	j.row(guilty).setTrial(1) // and there the second process ends
+	j.Accuse()
+	if got := j.row(innocent).crashes(); got != 1 {
+		t.Errorf("a request that only waited: %d crashes, want 1", got)
+	}
+	want := map[uint64]unix.Errno{inHeader(j.slot(guilty)).Unique: unix.EIO, inHeader(j.slot(innocent)).Unique: 0}
+
 	k, dev := connect(t)
-	start(t, k, tree, dev, Options{Journal: j})
-	if unique, e, _ := k.receive(); unique != 501 || e != unix.EIO {
-		t.Errorf("request %d: got %v, want EIO for 501", unique, e)
+	s, err := New(tree, dev, Options{Journal: j})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if inHeader(j.slot(0)).Length != 0 {
-		t.Error("the request is still in its slot")
+	if err := s.Try(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, k, s)
+	for range want {
+		unique, e, _ := k.receive()
+		if wanted, ok := want[unique]; !ok || e != wanted {
+			t.Errorf("request %d: got %v, want %v", unique, e, wanted)
+		}
+	}
+	within(t, 5*time.Second, "the request has left its slot", func() bool { return !j.held(guilty) })
+	k.awaitResend()
+}
+
+// RESEND is left alone where it is not wanted or the kernel does not have it.
+func TestNoResend(t *testing.T) {
+	for name, o := range map[string]struct {
+		options Options
+		flags2  uint32
+	}{"not wanted": {Options{NoResend: true}, ^uint32(0)}, "not there": {Options{}, ^uint32(fuse.CAP_HAS_RESEND >> 32)}} {
+		t.Run(name, func(t *testing.T) {
+			j := abandoned(t, nil)
+			view[fuse.InitIn](j.initRequest()).Flags2 = o.flags2
+			k, dev := connect(t)
+			o.options.Journal = j
+			start(t, k, newTree(t), dev, o.options)
+			for range 10 {
+				if e, _ := k.lookup(1, "hello"); e != 0 {
+					t.Error(e)
+				}
+			}
+			if k.resends != 0 {
+				t.Errorf("%d notifications", k.resends)
+			}
+		})
+	}
+}
+
+// Kills from outside say nothing of a request, until they are too many.
+func TestKillsAreNoVerdict(t *testing.T) {
+	j := abandoned(t, map[uint64]uint64{501: 1})
+	for n := range maxDeaths {
+		if j.refused(0) {
+			t.Fatalf("refused after %d kills", n)
+		}
+	}
+	if !j.refused(0) {
+		t.Errorf("still tried after %d deaths in a row", maxDeaths)
+	}
+	inHeader(j.slot(0)).Unique = 505
+	if j.refused(0) {
+		t.Error("another request in the same slot is refused")
+	}
+}
+
+// A suspect that waits for its image keeps the others for trialTime at most.
+func TestATrialEnds(t *testing.T) {
+	tree := newFaulty(t, "stall")
+	node, _, err := tree.Lookup(tree.Root(), []byte("stall"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := abandoned(t, map[uint64]uint64{501: uint64(node)})
+	j.Accuse()
+	k, dev := connect(t)
+	s, err := New(tree, dev, Options{Journal: j})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Try(); err != nil {
+		t.Fatal(err)
+	}
+	if j.row(0).onTrial() {
+		t.Error("still on trial")
+	}
+	run(t, k, s)
+	if e, _ := k.lookup(1, "hello"); e != 0 {
+		t.Errorf("another request meanwhile: %v", e)
+	}
+	k.awaitResend() // does not wait for it
+	close(tree.stall)
+	if unique, e, _ := k.receive(); unique != 501 || e != 0 {
+		t.Errorf("request %d: %v, want 501 and no error", unique, e)
+	}
+}
+
+// INIT that was taken and not answered is answered by the successor.
+func TestASuccessorAnswersINIT(t *testing.T) {
+	for name, noted := range map[string]bool{"before it was noted": false, "before it was answered": true} {
+		t.Run(name, func(t *testing.T) {
+			j := abandoned(t, nil)
+			init := j.initRequest()
+			copy(j.slot(3), init)
+			if !noted {
+				j.put(offInitLen, 0)
+			}
+			k, dev := connect(t)
+			start(t, k, newTree(t), dev, Options{Journal: j})
+			if unique, e, _ := k.receive(); unique != 2 || e != 0 {
+				t.Fatalf("request %d: %v, want an answer to 2", unique, e)
+			}
+			if e, _ := k.lookup(1, "hello"); e != 0 {
+				t.Error(e)
+			}
+			if noted { // else it is a new connection, of which nothing is missing
+				k.awaitResend()
+			}
+		})
 	}
 }
 

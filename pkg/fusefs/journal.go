@@ -22,8 +22,10 @@ import (
 //	16   4  version of the node ids
 //	20   4  length of the INIT request, 0 until it was answered
 //	24  232 the INIT request as the kernel sent it
-//	256 16n per slot: unique of the request adopted last (8), how many
-//	        processes died with it unanswered (4), unused (4)
+//	256 16n per slot, about the request that a successor found in it: its
+//	        unique (8), how many processes died while they repeated it (4),
+//	        how many of those failed of themselves (3 bytes), 1 while it is on
+//	        trial (1); see poison.go
 //	4096 4  length of the note, see Journal.SetNote
 //	4100    the note
 //	20480   slots of slotBytes: a request as the kernel sent it; its length
@@ -180,17 +182,4 @@ func (j *Journal) setInit(request []byte) error {
 	copy(j.mem[offInit:], request)
 	j.put(offInitLen, uint32(len(request)))
 	return nil
-}
-
-// adopted counts how many processes died with the request in slot i
-// unanswered, the one just gone included.
-func (j *Journal) adopted(i int, unique uint64) (deaths uint32) {
-	row := j.mem[offTable+16*i:]
-	if binary.LittleEndian.Uint64(row) == unique {
-		deaths = binary.LittleEndian.Uint32(row[8:])
-	}
-	deaths++
-	binary.LittleEndian.PutUint64(row, unique)
-	binary.LittleEndian.PutUint32(row[8:], deaths)
-	return deaths
 }

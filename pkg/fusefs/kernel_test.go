@@ -21,9 +21,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // as /dev/fuse does, so that every message can be chosen and every answer seen.
 // Real mounts are tested with the whole program.
 type kernel struct {
-	t      testing.TB
-	socket *os.File
-	unique uint64
+	t       testing.TB
+	socket  *os.File
+	unique  uint64
+	resends int // FUSE_NOTIFY_RESEND that came
 }
 
 // connect returns a kernel and the device that a server reads.
@@ -61,6 +62,13 @@ func start(t testing.TB, k *kernel, fs fsys.FS, dev *os.File, o Options) *Server
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, k, s)
+	return s
+}
+
+// run has a server work until the test ends.
+func run(t testing.TB, k *kernel, s *Server) {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- s.Serve() }()
 	t.Cleanup(func() {
@@ -69,7 +77,6 @@ func start(t testing.TB, k *kernel, fs fsys.FS, dev *os.File, o Options) *Server
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return s
 }
 
 // bytesIn returns a request structure without its header.
@@ -97,6 +104,39 @@ func (k *kernel) sendAs(unique uint64, op uint32, node uint64, body []byte) {
 // receive waits for an answer.
 func (k *kernel) receive() (unique uint64, e unix.Errno, body []byte) {
 	k.t.Helper()
+	for {
+		h, body := k.message()
+		if h.Unique != 0 {
+			return h.Unique, unix.Errno(-h.Status), body
+		}
+		k.notified(h)
+	}
+}
+
+// notified notes a message that is no answer.
+func (k *kernel) notified(h fuse.OutHeader) {
+	k.t.Helper()
+	if h.Status != notifyResend {
+		k.t.Fatalf("notification %d", h.Status)
+	}
+	k.resends++
+}
+
+// awaitResend waits until the server has asked for what it does not know of.
+func (k *kernel) awaitResend() {
+	k.t.Helper()
+	for k.resends == 0 {
+		h, _ := k.message()
+		if h.Unique != 0 {
+			k.t.Fatalf("answer to request %d", h.Unique)
+		}
+		k.notified(h)
+	}
+}
+
+// message waits for whatever the server writes.
+func (k *kernel) message() (h fuse.OutHeader, body []byte) {
+	k.t.Helper()
 	buf := make([]byte, 2<<20)
 	fds := []unix.PollFd{{Fd: int32(k.socket.Fd()), Events: unix.POLLIN}}
 	if n, err := unix.Poll(fds, 10_000); n != 1 {
@@ -106,11 +146,11 @@ func (k *kernel) receive() (unique uint64, e unix.Errno, body []byte) {
 	if err != nil || n < outHeaderBytes {
 		k.t.Fatalf("answer of %d bytes: %v", n, err)
 	}
-	h := view[fuse.OutHeader](buf)
+	h = *view[fuse.OutHeader](buf)
 	if int(h.Length) != n {
 		k.t.Fatalf("answer says it has %d bytes and has %d", h.Length, n)
 	}
-	return h.Unique, unix.Errno(-h.Status), buf[outHeaderBytes:n]
+	return h, buf[outHeaderBytes:n]
 }
 
 // ask sends a request and waits for its answer.

@@ -32,6 +32,7 @@ type Options struct {
 	Buffers  *Buffers      // nil: of its own
 	Journal  *Journal      // nil: of its own, gone with the process
 	Deadline time.Duration // a request that takes longer is answered EIO; 0: 30 s
+	NoResend bool          // do not use FUSE_NOTIFY_RESEND even if the kernel has it
 }
 
 const defaultDeadline = 30 * time.Second
@@ -54,8 +55,11 @@ type Server struct {
 	proto   *fuse.ProtocolServer
 	journal *Journal
 	ready   chan struct{} // closed when INIT was answered
+	resends bool          // the kernel has FUSE_NOTIFY_RESEND
 	stats   counters
 	watch   watchdog
+
+	readyOnce sync.Once
 
 	lead   chan struct{}   // holds the right to read the device, when nobody has it
 	ended  context.Context //nolint:containedctx // a broadcast that others can wait for, not a request
@@ -145,45 +149,81 @@ func (s *Server) finish(err error) {
 	}
 }
 
-// adopt answers what a predecessor left in the journal.
-func (s *Server) adopt() error {
+// resume takes up the connection where a predecessor left it, once.
+func (s *Server) resume() error {
 	request := s.journal.initRequest()
-	if request == nil {
+	if request == nil || s.isReady() {
 		return nil
 	}
 	var out [smallReply]byte
 	if _, err := s.negotiate(request, out[:]); err != nil {
 		return fmt.Errorf("repeat INIT: %w", err)
 	}
-	close(s.ready)
+	s.setReady()
+	return nil
+}
+
+// adopt answers what a predecessor left in the journal, and asks the kernel for
+// what it took and did not even write down.
+func (s *Server) adopt() error {
+	if err := s.resume(); err != nil {
+		return err
+	}
+	adopted := s.isReady()
+	var replays []<-chan struct{}
 	for i := range slotCount {
-		if inHeader(s.journal.slot(i)).Length != 0 {
-			s.replay(i)
+		s.mu.Lock()
+		busy := s.workers[i] != nil
+		s.mu.Unlock()
+		if !busy && s.journal.held(i) {
+			replays = append(replays, s.replay(i))
 		}
+	}
+	if adopted && s.resends && !s.opts.NoResend {
+		s.wg.Go(func() { s.resendAfter(replays) })
 	}
 	return nil
 }
 
-// poisoned is how many processes may die with a request before it is refused.
-const poisoned = 2
-
-// replay answers the request that a predecessor left in slot i.
-func (s *Server) replay(i int) {
-	slot := s.journal.slot(i)
-	h := inHeader(slot)
-	n := int(h.Length)
-	deaths := s.journal.adopted(i, h.Unique)
-	if n < inHeaderBytes || n > slotBytes || deaths > poisoned {
-		s.log.Error("request refused: it ended the daemon before", zap.Uint32("op", h.Opcode), zap.Uint64("node", h.NodeId), zap.Uint32("times", deaths))
-		s.answer(h.Unique, unix.EIO)
-		h.Length = 0
-		return
+// resendAfter asks for what is missing once the replays have ended, so that
+// nothing is done twice, or do not end.
+func (s *Server) resendAfter(replays []<-chan struct{}) {
+	late := time.After(trialTime)
+	for _, done := range replays {
+		if done == nil {
+			continue
+		}
+		select {
+		case <-done:
+		case <-late:
+		case <-s.end:
+			return
+		}
 	}
-	w := s.newWorker(i)
-	w.begin(h.Unique)
-	w.handle(slot[:n])
-	w.finish()
+	s.resend()
 }
+
+// notifyResend is FUSE_NOTIFY_RESEND of include/uapi/linux/fuse.h.
+const notifyResend = 7
+
+// resend has the kernel send again all requests that have no answer.
+func (s *Server) resend() {
+	var out [2]uint64
+	msg := bytesOf(&out)
+	*view[fuse.OutHeader](msg) = fuse.OutHeader{Length: uint32(len(msg)), Status: notifyResend}
+	s.write(msg)
+}
+
+func (s *Server) isReady() bool {
+	select {
+	case <-s.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Server) setReady() { s.readyOnce.Do(func() { close(s.ready) }) }
 
 // answer replies to a request with an error alone.
 func (s *Server) answer(unique uint64, e unix.Errno) {

@@ -74,10 +74,8 @@ func putHeader(out []byte, unique uint64, n int, e syscall.Errno) []byte {
 
 // cName returns the bytes before the first NUL.
 func cName(b []byte) []byte {
-	if i := bytes.IndexByte(b, 0); i >= 0 {
-		return b[:i]
-	}
-	return b
+	name, _, _ := bytes.Cut(b, []byte{0})
+	return name
 }
 
 // putAttr writes a in the kernel's form.
@@ -113,7 +111,6 @@ type direntList struct {
 	buf  []byte // what is free of the reply
 	used int
 	plus bool
-	root fsys.Node
 	full bool
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/isomount/isomount/pkg/fsys"
 )
 
+const pageBytes = 4096
+
 // States of a worker.
 const (
 	reading  = iota // has the lead, or waits for it
@@ -46,6 +48,10 @@ type worker struct {
 
 func (s *Server) newWorker(slot int) *worker {
 	w := &worker{s: s, slot: slot, req: s.journal.slot(slot), out: make([]byte, smallReply)}
+	for page := 0; page < slotBytes; page += pageBytes {
+		atomic.AddUint32((*uint32)(unsafe.Pointer(&w.req[page])), 0) // writes, so that it is resident
+	}
+	clear(w.out)
 	w.yield = w.addEntry
 	return w
 }
@@ -135,7 +141,7 @@ func (w *worker) handle(req []byte) {
 		if r := recover(); r != nil {
 			h := inHeader(req)
 			w.s.log.Error("panic while answering a request", zap.Any("panic", r), zap.Uint32("op", h.Opcode),
-				zap.Uint64("node", h.NodeId), zap.ByteString("stack", debug.Stack()))
+				zap.Uint64("node", h.NodeId), zap.Int64("off", readOffset(req)), zap.ByteString("stack", debug.Stack()))
 			w.fail(h.Unique, unix.EIO)
 		}
 	}()
