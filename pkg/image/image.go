@@ -48,7 +48,9 @@ type tables struct {
 // row in docs/FORMATS.md; a test names what is missing. raw takes everything
 // and stays last.
 var known = tables{
-	filters: []filter{},
+	filters: []filter{
+		{"zstd", openZstd},
+	},
 	formats: []format{
 		{"raw", openRaw},
 	},

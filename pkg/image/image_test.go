@@ -36,6 +36,14 @@ var fixtures = []fixture{
 		tracks:   []Track{{Number: 1, Session: 1, Data: true, Sectors: 3}},
 		sha256:   "0929d61fd6f425d5db0caf73ee5a44cbd5c5aac4939135169e4c42f7ef60c5a6",
 	},
+	{
+		// Three frames of 1,500 bytes of raw.iso by zstd, an empty frame to skip
+		// after the first, and a table with checksums (testdata/zstd.py).
+		kind: "zstd", file: "raw.iso.zst", format: "raw", size: 4196,
+		sessions: []Session{{Number: 1, Sectors: 3}},
+		tracks:   []Track{{Number: 1, Session: 1, Data: true, Sectors: 3}},
+		sha256:   "0929d61fd6f425d5db0caf73ee5a44cbd5c5aac4939135169e4c42f7ef60c5a6",
+	},
 }
 
 func openFile(t *testing.T, path string) *source.File {
