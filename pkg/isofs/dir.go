@@ -132,12 +132,19 @@ func (f *FS) isMoved(d dirRef, s *scratch) bool {
 	return moved
 }
 
+// smallDirectory is the size up to which a directory is scanned for each name:
+// that takes no longer than to keep it in the index, and no memory.
+const smallDirectory = 2 * sectorSize
+
 // find returns the position of the entry of a directory that has a name, or -1.
 func (f *FS) find(d dirRef, s *scratch, name []byte) (int64, error) {
 	twins := f.twinsOf(d)
+	if d.size <= smallDirectory {
+		return f.findInScan(d, s, name, twins)
+	}
 	at, err := f.findShown(d, s, name, name, twins, 0)
 	if err != nil {
-		return f.findSlowly(d, s, name, err)
+		return f.findWithoutIndex(d, s, name, err)
 	}
 	if at < 0 && len(twins) > 0 {
 		if base, n := splitTwin(name); n > 0 {
@@ -169,13 +176,13 @@ func (f *FS) findShown(d dirRef, s *scratch, base, name []byte, twins twins, n u
 	return near, nil
 }
 
-// findSlowly finds a name without the index, which failed with the error why.
-func (f *FS) findSlowly(d dirRef, s *scratch, name []byte, why error) (int64, error) {
+// findInScan finds a name by listing the directory.
+func (f *FS) findInScan(d dirRef, s *scratch, name []byte, twins twins) (int64, error) {
 	exact, near := int64(-1), int64(-1)
 	err := f.list(d, 0, s, false, func() bool {
-		if bytes.Equal(s.name, name) {
+		if shown := twins.rename(s); bytes.Equal(shown, name) {
 			exact = s.at
-		} else if near < 0 && f.sameName(s.name, name) {
+		} else if near < 0 && f.sameName(shown, name) {
 			near = s.at
 		}
 		return exact < 0
@@ -183,13 +190,25 @@ func (f *FS) findSlowly(d dirRef, s *scratch, name []byte, why error) (int64, er
 	switch {
 	case exact >= 0:
 		return exact, nil
-	case near >= 0:
+	case near >= 0, isTruncated(err):
 		return near, nil
-	case errors.Is(why, errTooLarge):
-		return -1, err
 	}
-	return -1, why
+	return -1, err
 }
+
+// findWithoutIndex finds a name where the index failed. What is found is true
+// in spite of the error; what is not may be where it happened.
+func (f *FS) findWithoutIndex(d dirRef, s *scratch, name []byte, why error) (int64, error) {
+	at, err := f.findInScan(d, s, name, nil)
+	if at < 0 && err == nil && !errors.Is(why, errTooLarge) {
+		err = why
+	}
+	return at, err
+}
+
+// isTruncated tells whether an error of a listing is that the image ends before
+// the directory does: such an error will not pass.
+func isTruncated(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }
 
 // sameName tells whether two names are the same in a lookup.
 func (f *FS) sameName(a, b []byte) bool {
@@ -213,16 +232,14 @@ func (f *FS) appendKey(dst, name []byte) []byte {
 	return append(dst, name...)
 }
 
-// scanInto returns the function that lists a directory for the index. A
-// directory that is cut off by the end of the image stays so; any other error
-// may pass.
+// scanInto returns the function that lists a directory for the index.
 func (f *FS) scanInto(d dirRef) fsys.Scan {
 	return func(add func(name []byte, pos uint64)) error {
 		s := getScratch()
 		defer putScratch(s)
 		n := 0
 		var key []byte
-		twins := newTwinFinder()
+		twins := newTwinFinder(s)
 		err := f.list(d, 0, s, true, func() bool {
 			key = f.appendKey(key[:0], s.name)
 			add(key, uint64(s.at))
@@ -233,9 +250,9 @@ func (f *FS) scanInto(d dirRef) fsys.Scan {
 		switch {
 		case n > maxIndexed:
 			return errTooLarge
-		case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		case err != nil && !isTruncated(err):
 			return err
-		case !twins.any():
+		case n >= manyNames && !twins.any():
 			f.twins.put(d.node, nil)
 		}
 		return nil

@@ -287,6 +287,47 @@ func TestSameNames(t *testing.T) {
 	fsystest.Test(t, m.fs(t, Plain, TreeOptions{Unhide: true}), append(want, fsystest.File{Path: "fork~2", Data: []byte("fork")}))
 }
 
+// A directory that is not scanned for each name finds twins all the same.
+func TestSameNamesInLargeDirectory(t *testing.T) {
+	var want []fsystest.File
+	m := disc(func(m *testImage) [][]byte {
+		content := m.alloc([]byte("0123456789"))
+		var records [][]byte
+		add := func(id, shown string, size int) {
+			records = append(records, rec(id, content, size))
+			want = append(want, fsystest.File{Path: shown, Data: []byte("0123456789")[:size]})
+		}
+		add("SAME.TXT;1", "same.txt", 1)
+		for i := range manyNames + 100 {
+			add(fmt.Sprintf("F%05d.;1", i), fmt.Sprintf("f%05d", i), 0)
+		}
+		add("SAME.TXT;1", "same~2.txt", 2)
+		add("same~3.txt;1", "same~3.txt", 3)
+		add("same.txt", "same~4.txt", 4)
+		return records
+	})
+	fsystest.Test(t, m.fs(t, Plain, TreeOptions{}), want)
+}
+
+func TestLargeDirectoryRelaxed(t *testing.T) {
+	m := disc(func(m *testImage) [][]byte {
+		var records [][]byte
+		for i := range 500 {
+			records = append(records, rec(fmt.Sprintf("Name%03d;1", i), 0, 0))
+		}
+		return append(records, m.file("A.;1", "upper"), m.file("a.;1", "lower"))
+	})
+	f := m.fs(t, Plain, TreeOptions{Map: MapOff, Check: CheckRelaxed})
+	for name, want := range map[string]string{"A.;1": "upper", "a.;1": "lower", "nAME007;1": ""} {
+		if got := read(t, f, name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	if _, _, err := f.Lookup(f.Root(), []byte("name500;1")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got error %v, want not exist", err)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	m := disc(func(m *testImage) [][]byte {
 		return [][]byte{m.file("HIDDEN.;1", "h", withFlags(flagHidden)), m.file("Mixed.Txt;1", "m")}

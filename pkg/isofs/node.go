@@ -185,11 +185,12 @@ const (
 	inoExtent = 1 << 54 // and the byte offset of the content
 )
 
-// linkedIno returns the inode number that a file shares with its other links:
-// writers without serial numbers record the content of all links once.
+// linkedIno returns the inode number that a file shares with its other links.
+// Writers without serial numbers, or with one that is always 0, record the
+// content of all links once.
 func linkedIno(n fsys.Node, s *scratch) uint64 {
 	switch {
-	case s.rock.has&hasSerial != 0:
+	case s.rock.has&hasSerial != 0 && s.rock.serial != 0:
 		return inoSerial | uint64(s.rock.serial)
 	case s.rec.size > 0:
 		return inoExtent | uint64(s.rec.extent)
@@ -217,7 +218,7 @@ func (f *FS) times(a *fsys.Attr, s *scratch) {
 	}
 }
 
-// errNotDirectory is what reading a directory as a file gives.
+// notFile returns the error of reading what is in s as a file.
 func (f *FS) notFile(s *scratch) error {
 	if s.rec.isDir() {
 		return fsys.ErrIsDir

@@ -125,15 +125,23 @@ type scratch struct {
 	rock rock
 	name []byte // the entry's name, as it is shown
 
+	hashes []uint64 // of the names of a directory
+
 	size int64 // of the whole file
 	at   int64 // where its first record is, from the start of the directory
 }
+
+// maxKeptHashes bounds the memory that a scratch keeps after a large directory.
+const maxKeptHashes = 1 << 13
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 func getScratch() *scratch { return scratches.Get().(*scratch) } //nolint:errcheck,forcetypeassert // the pool holds nothing else
 
 func putScratch(s *scratch) {
+	if cap(s.hashes) > maxKeptHashes {
+		s.hashes = nil
+	}
 	s.susp.bufOff = 0 // the next one may read another image
 	s.scan.v, s.susp.v = nil, nil
 	scratches.Put(s)

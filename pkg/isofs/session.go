@@ -10,6 +10,7 @@ import (
 const (
 	maxSessions = 99    // as many as a disc can have tracks
 	maxGap      = 12000 // sectors: the lead-out and lead-in between the first two sessions of a CD take 11,400
+	maxSearched = 50000 // sectors that are looked at altogether
 )
 
 // A Session is a part of a disc that was written at one time and has its own
@@ -47,26 +48,26 @@ func (v *Volume) Sessions() []Session {
 // sessionsFrom lists a session and those behind it.
 func (v *Volume) sessionsFrom(first Session) []Session {
 	list := []Session{first}
-	for len(list) < maxSessions {
-		next, ok := v.nextSession(list[len(list)-1])
+	left := int64(maxSearched)
+	for len(list) < maxSessions && left > 0 {
+		last := list[len(list)-1]
+		from := last.Start + max(last.Blocks, 1)
+		next, ok := v.nextSession(from, min(left, maxGap))
 		if !ok {
 			break
 		}
-		next.Number = len(list) + 1
+		left -= next.Start - from + 1
+		next.Number = last.Number + 1
 		list = append(list, next)
 	}
 	return list
 }
 
-// nextSession looks for the session behind another one.
-func (v *Volume) nextSession(last Session) (Session, bool) {
-	from := last.Start + max(last.Blocks, 1)
-	for n := from; n < from+maxGap; n++ {
+// nextSession looks for a session that begins at a sector or at most gap behind.
+func (v *Volume) nextSession(from, gap int64) (Session, bool) {
+	for n := from; n < from+gap && (n+firstDescriptor)*sectorSize < v.size; n++ {
 		if s, ok := v.sessionAt(n); ok {
 			return s, true
-		}
-		if (n+firstDescriptor)*sectorSize >= v.size {
-			break
 		}
 	}
 	return Session{}, false

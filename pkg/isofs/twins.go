@@ -100,9 +100,16 @@ func (c *twinCache) put(n fsys.Node, t twins) {
 	c.size += len(t) + 1
 }
 
+// manyNames is how many names it takes for two of them to have the same hash in
+// the index by chance.
+const manyNames = 1 << 12
+
 // twinsOf returns the twins of a directory. A directory that cannot be indexed
 // has none: its entries are shown as they are.
 func (f *FS) twinsOf(d dirRef) twins {
+	if d.size <= smallDirectory {
+		return f.findTwins(d)
+	}
 	dups, err := f.index.Duplicates(f.names|d.node, f.scanInto(d))
 	if err != nil || !dups {
 		return nil
@@ -117,19 +124,21 @@ func (f *FS) twinsOf(d dirRef) twins {
 
 // A twinFinder finds out whether there are twins among names. A wrong yes is as
 // unlikely as two equal hashes of 64 bits.
-type twinFinder struct {
-	seed   maphash.Seed
-	hashes []uint64
+type twinFinder struct{ s *scratch }
+
+var nameSeed = maphash.MakeSeed()
+
+func newTwinFinder(s *scratch) twinFinder {
+	s.hashes = s.hashes[:0]
+	return twinFinder{s}
 }
 
-func newTwinFinder() *twinFinder { return &twinFinder{seed: maphash.MakeSeed()} }
+func (t twinFinder) add(name []byte) { t.s.hashes = append(t.s.hashes, maphash.Bytes(nameSeed, name)) }
 
-func (t *twinFinder) add(name []byte) { t.hashes = append(t.hashes, maphash.Bytes(t.seed, name)) }
-
-func (t *twinFinder) any() bool {
-	slices.Sort(t.hashes)
-	for i := 1; i < len(t.hashes); i++ {
-		if t.hashes[i] == t.hashes[i-1] {
+func (t twinFinder) any() bool {
+	slices.Sort(t.s.hashes)
+	for i := 1; i < len(t.s.hashes); i++ {
+		if t.s.hashes[i] == t.s.hashes[i-1] {
 			return true
 		}
 	}
@@ -163,18 +172,30 @@ func compareNameAt(a, b nameAt) int {
 func (f *FS) findTwins(d dirRef) twins {
 	s := getScratch()
 	defer putScratch(s)
-	seed := maphash.MakeSeed()
-	var names []nameAt
+	finder := newTwinFinder(s)
 	// An error here is one of the listing too, which tells it.
 	_ = f.list(d, 0, s, false, func() bool {
-		names = append(names, nameAt{maphash.Bytes(seed, s.name), s.at, s.rec.flags&flagAssociated != 0})
+		finder.add(s.name)
+		return true
+	})
+	if !finder.any() {
+		return nil
+	}
+	return f.nameTwins(d, s)
+}
+
+// nameTwins finds the twins of a directory that has some, and numbers them.
+func (f *FS) nameTwins(d dirRef, s *scratch) twins {
+	var names []nameAt
+	_ = f.list(d, 0, s, false, func() bool {
+		names = append(names, nameAt{maphash.Bytes(nameSeed, s.name), s.at, s.rec.flags&flagAssociated != 0})
 		return true
 	})
 	slices.SortFunc(names, compareNameAt)
 	var t twins
 	for i := 1; i < len(names); i++ {
 		if names[i].hash == names[i-1].hash {
-			t = append(t, twin{at: names[i].at, number: f.number(d, s, seed, names, i, t)})
+			t = append(t, twin{at: names[i].at, number: f.number(d, s, names, i, t)})
 		}
 	}
 	slices.SortFunc(t, func(a, b twin) int { return int(a.at - b.at) })
@@ -182,7 +203,7 @@ func (f *FS) findTwins(d dirRef) twins {
 }
 
 // number finds the number of the i-th name: the next one whose name nobody has.
-func (f *FS) number(d dirRef, s *scratch, seed maphash.Seed, names []nameAt, i int, t twins) uint32 {
+func (f *FS) number(d dirRef, s *scratch, names []nameAt, i int, t twins) uint32 {
 	n := uint32(2)
 	if i > 1 && names[i-2].hash == names[i].hash {
 		n = t[len(t)-1].number + 1
@@ -192,7 +213,7 @@ func (f *FS) number(d dirRef, s *scratch, seed maphash.Seed, names []nameAt, i i
 	}
 	var buf [2 * maxName]byte
 	for ; ; n++ {
-		h := maphash.Bytes(seed, appendTwin(buf[:0], s.name, n))
+		h := maphash.Bytes(nameSeed, appendTwin(buf[:0], s.name, n))
 		_, taken := slices.BinarySearchFunc(names, h, func(a nameAt, h uint64) int {
 			return compareNameAt(nameAt{hash: a.hash}, nameAt{hash: h})
 		})
