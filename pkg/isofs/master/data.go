@@ -88,8 +88,12 @@ func (m *image) check(r io.Reader, n *Node) error {
 	}
 	err := c.Check()
 	if errors.Is(err, ErrGrew) || errors.Is(err, ErrChanged) {
-		m.result.Notes = append(m.result.Notes, Note{n.Path(), err})
+		m.note(n, err)
 		return nil
 	}
 	return err
+}
+
+func (m *image) note(n *Node, err error) {
+	m.result.Notes = append(m.result.Notes, Note{n.Path(), err})
 }

@@ -2,7 +2,6 @@ package master
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -76,14 +75,20 @@ func (m *image) skipTo(lba int64) {
 func plan(t *Tree, opt Options) (*image, error) {
 	m := &image{opt: opt.withDefaults(), tree: t, extra: map[*directory][]*Node{}}
 	m.date = m.opt.Date
+	if err := m.opt.check(t); err != nil {
+		return nil, err
+	}
 	if err := m.prepareBoot(); err != nil {
 		return nil, err
 	}
 	if err := m.number(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(m.planHierarchies(), m.planUDF()); err != nil {
+	if err := m.planHierarchies(); err != nil {
 		return nil, err
+	}
+	if m.opt.UDF != 0 {
+		m.udf = &udfPlan{m: m, revision: m.opt.UDF}
 	}
 	m.layout()
 	if m.next > math.MaxUint32 {
@@ -111,21 +116,6 @@ func (m *image) layout() {
 	m.layEnd()
 }
 
-func (o Options) withDefaults() Options {
-	for _, f := range []struct {
-		field *string
-		value string
-	}{{&o.VolumeID, "CDROM"}, {&o.SystemID, "LINUX"}, {&o.ApplicationID, "ISOMOUNT"}} {
-		if *f.field == "" {
-			*f.field = f.value
-		}
-	}
-	if o.Date.IsZero() {
-		o.Date = time.Now()
-	}
-	return o
-}
-
 // volumeBlocks returns the volume space size.
 func (m *image) volumeBlocks() uint32 { return uint32(m.next) }
 
@@ -147,6 +137,9 @@ func (m *image) number() error {
 	serial := uint32(0)
 	return walk(m.tree.root, func(n *Node) error {
 		i := n.inode
+		if len(n.name) > maxLinuxName && !m.opt.NoRockRidge {
+			m.note(n, ErrLongName)
+		}
 		if i.serial != 0 {
 			return nil
 		}
@@ -178,7 +171,7 @@ func (m *image) count(n *Node) {
 
 // planHierarchies collects and measures the directory trees.
 func (m *image) planHierarchies() error {
-	if m.opt.MD5 && !m.opt.NoRockRidge {
+	if m.opt.MD5 {
 		m.sums = newSums(len(m.files))
 	}
 	m.iso = &hierarchy{kind: treeISO, id: isoID, key: isoKey, lists: m.isoList}
@@ -253,7 +246,7 @@ func (m *image) withExtra(d *directory) []*Node {
 
 // layDescriptors plans the system area and the volume descriptors.
 func (m *image) layDescriptors() {
-	m.add("system area", 16, func(o *output) error {
+	m.add("system area", systemArea/blockSize, func(o *output) error {
 		_, err := o.Write(m.opt.SystemArea)
 		return err
 	})

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/isomount/isomount/pkg/fsys"
@@ -131,6 +132,13 @@ func (k *rockRidge) appendPN(x *extra) {
 	k.buf = appendBoth32(k.buf, high)
 	k.buf = appendBoth32(k.buf, low)
 }
+
+// maxLinuxName is the longest name that Linux puts together from several NM
+// entries (fs/isofs/rock.c get_rock_ridge_filename).
+const maxLinuxName = 253
+
+// ErrLongName reports a name of which Linux's isofs shows the beginning only.
+var ErrLongName = errors.New("name is longer than 253 bytes, Linux shows 250 of them")
 
 // appendNM adds the name (RRIP 4.1.4), in pieces when it is long.
 func (k *rockRidge) appendNM(name string) {

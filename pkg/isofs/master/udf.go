@@ -1,7 +1,6 @@
 package master
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -60,18 +59,6 @@ type udfChain struct {
 	node  *Node
 	block uint32 // of the first block of them
 	count int64  // blocks
-}
-
-func (m *image) planUDF() error {
-	switch m.opt.UDF {
-	case 0:
-		return nil
-	case UDF102, UDF201:
-	default:
-		return fmt.Errorf("UDF revision %#x: %w", uint16(m.opt.UDF), fsys.ErrNotSupported)
-	}
-	m.udf = &udfPlan{m: m, revision: m.opt.UDF}
-	return nil
 }
 
 // layRecognition plans the descriptors that tell of UDF (ECMA-167 2/8, 3/9).

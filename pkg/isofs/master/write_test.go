@@ -373,7 +373,7 @@ func TestVolumeFields(t *testing.T) {
 	tree := treeOf(t, []fsystest.File{{Path: "copying.txt", Data: []byte("GPL")}})
 	opt := Options{
 		VolumeID: "Größe", VolumeSetID: "set", SystemID: "SYS", PublisherID: "pub", PreparerID: "prep", ApplicationID: "app",
-		CopyrightFile: "copying.txt", AbstractFile: "missing", SystemArea: []byte("boot"), UDF: UDF102,
+		CopyrightFile: "copying.txt", SystemArea: []byte("boot"), UDF: UDF102,
 	}
 	image := imageOf(t, tree, opt)
 	if got := string(image[:5]); got != "boot\x00" {
@@ -395,6 +395,43 @@ func TestVolumeFields(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("descriptors (-want +got):\n%s", diff)
+	}
+}
+
+func TestOptionErrors(t *testing.T) {
+	long := strings.Repeat("ü", 33)
+	tests := []struct {
+		name string
+		opt  Options
+		want error
+	}{
+		{"label", Options{VolumeID: long}, ErrOption},
+		{"publisher", Options{PublisherID: strings.Repeat("p", 129)}, ErrOption},
+		{"system area", Options{SystemArea: make([]byte, systemArea+1)}, ErrOption},
+		{"checksums without Rock Ridge", Options{MD5: true, NoRockRidge: true}, ErrOption},
+		{"UDF revision", Options{UDF: 0x0260}, ErrOption},
+		{"no such file", Options{AbstractFile: "missing"}, fs.ErrNotExist},
+		{"a directory", Options{BiblioFile: "dir"}, fs.ErrNotExist},
+	}
+	tree := treeOf(t, []fsystest.File{{Path: "dir", Mode: fsys.TypeDir}})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var b bytes.Buffer
+			if _, err := Write(t.Context(), &b, tree, tt.opt, nil); !errors.Is(err, tt.want) || b.Len() > 0 {
+				t.Errorf("error %v after %d bytes, want %v before the first", err, b.Len(), tt.want)
+			}
+		})
+	}
+}
+
+func TestLongNameIsNoted(t *testing.T) {
+	tree := treeOf(t, []fsystest.File{{Path: strings.Repeat("a", 253)}, {Path: strings.Repeat("b", 254)}})
+	r, err := Write(t.Context(), io.Discard, tree, Options{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Notes) != 1 || r.Notes[0].Path != "/"+strings.Repeat("b", 254) || !errors.Is(r.Notes[0].Err, ErrLongName) {
+		t.Errorf("notes %v", r.Notes)
 	}
 }
 
