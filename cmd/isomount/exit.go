@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/isomount/isomount/pkg/binfmt"
 	"github.com/isomount/isomount/pkg/fsys"
+	"github.com/isomount/isomount/pkg/image"
 	"github.com/isomount/isomount/pkg/ipc"
+	"github.com/isomount/isomount/pkg/isofs/master"
 	"github.com/isomount/isomount/pkg/mount"
 	"github.com/isomount/isomount/pkg/source"
 	"github.com/isomount/isomount/pkg/volume"
@@ -33,6 +36,8 @@ const (
 	exitRead        = 11 // the image could not be read
 	exitTimeout     = 12 // somebody did not answer in time
 	exitMountPoint  = 13 // the mount point cannot be used
+	exitPartial     = 14 // done, but something was left out
+	exitMismatch    = 15 // a checksum or a comparison does not agree
 	exitInterrupted = 130
 )
 
@@ -76,6 +81,14 @@ var exits = []struct {
 	{mount.ErrNoFuse, exitUnsupported},
 	{mount.ErrNoHelper, exitUnsupported},
 	{mount.ErrLimit, exitLimit},
+	{errPartial, exitPartial},
+	{errMismatch, exitMismatch},
+	{master.ErrBoot, exitUsage},
+	{master.ErrTooLarge, exitUnsupported},
+	{master.ErrTooDeep, exitUnsupported},
+	{master.ErrShort, exitRead},
+	{path.ErrBadPattern, exitUsage},
+	{image.ErrNotSeekable, exitUnsupported},
 	{volume.ErrOption, exitUsage},
 	{volume.ErrNoTree, exitNotFound},
 	{source.ErrEmpty, exitNotImage},
@@ -93,6 +106,9 @@ var exits = []struct {
 
 // explain says what an error is about, what happened, where, and what to do.
 func explain(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
 	e, ok := errors.AsType[*ipc.Error](err)
 	if !ok {
 		return err.Error()

@@ -19,6 +19,7 @@ var version = "unknown"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends what does not heed the first
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
 	code := a.run(ctx, os.Args[1:])
 	stop()
@@ -40,6 +41,7 @@ var commands = []func(*app) *cobra.Command{
 	unmountCommand,
 	listCommand,
 	infoCommand,
+	createCommand,
 	statsCommand,
 	daemonCommand,
 }

@@ -29,18 +29,18 @@ func sample(n int) []byte {
 	return b
 }
 
-func compress(t testing.TB, data []byte, level int) []byte {
-	t.Helper()
+func compress(tb testing.TB, data []byte, level int) []byte {
+	tb.Helper()
 	var out bytes.Buffer
-	z, err := NewZstdWriter(t.Context(), &out, level)
+	z, err := NewZstdWriter(tb.Context(), &out, level)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if n, err := io.Copy(z, bytes.NewReader(data)); err != nil || n != int64(len(data)) {
-		t.Fatalf("wrote %d bytes, error %v", n, err)
+		tb.Fatalf("wrote %d bytes, error %v", n, err)
 	}
 	if err := z.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out.Bytes()
 }
