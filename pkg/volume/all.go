@@ -2,8 +2,6 @@ package volume
 
 import (
 	"fmt"
-	"io"
-	"slices"
 	"strconv"
 
 	"github.com/isomount/isomount/pkg/fsys"
@@ -17,8 +15,7 @@ func (s *surveyed) all(d Disc, o Options) (fsys.FS, error) {
 		return nil, ErrUnknown
 	}
 	m := newMux(d, o.Owner, s.date())
-	for i := range s.ranked() {
-		t := &s.trees[i]
+	for _, t := range s.ranked() {
 		if t.err != nil {
 			continue // the report tells of it
 		}
@@ -49,14 +46,6 @@ func (s *surveyed) date() fsys.Time {
 		}
 	}
 	return fsys.Time{}
-}
-
-// ranked gives the trees in the order of preference.
-func (s *surveyed) ranked() []Tree {
-	slices.SortStableFunc(s.trees, func(a, b Tree) int {
-		return slices.Index(ranks, a.Name) - slices.Index(ranks, b.Name)
-	})
-	return s.trees
 }
 
 // addBoot adds the boot images, as files and, where they hold FAT, as
@@ -93,9 +82,4 @@ func (s *surveyed) addSessions(m *mux, d Disc, o Options) {
 			}
 		}
 	}
-}
-
-// section is a piece of the disc.
-func (d Disc) section(off, size int64) Disc {
-	return Disc{Data: io.NewSectionReader(d.Data, off, size), Meta: io.NewSectionReader(d.Meta, off, size), Size: size}
 }

@@ -109,7 +109,7 @@ var noise = []string{
 // mounts. The error names the option and is an [ErrOption].
 func ParseOptions(list string, owner fsys.Owner) (Options, error) {
 	o := Options{Owner: owner, SBSector: -1}
-	for _, item := range strings.Split(list, ",") {
+	for item := range strings.SplitSeq(list, ",") {
 		item = strings.TrimSpace(item)
 		if slices.Contains(noise, item) || strings.HasPrefix(item, "x-") || strings.HasPrefix(item, "X-") {
 			continue

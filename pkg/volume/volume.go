@@ -7,9 +7,11 @@
 package volume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/isomount/isomount/pkg/binfmt"
@@ -144,25 +146,51 @@ func (s *surveyed) choose(o Options) (*Tree, string, error) {
 		return nil, "", ErrUnknown
 	}
 	var passed []string
-	for _, name := range ranks {
-		t := s.find(name)
+	var rest *Tree // the best of the stubs
+	for _, t := range s.ranked() {
 		switch {
-		case t == nil || (o.NoRock && name == "rockridge") || (o.NoJoliet && name == "joliet"):
-		case t.err != nil:
+		case !o.admits(t):
+		case t.err != nil && !s.hasBetter(t, o):
 			return nil, "", fmt.Errorf("%s: %w", t.Name, t.err)
+		case t.err != nil:
+			passed = append(passed, fmt.Sprintf("%s cannot be read: %v", t.Name, t.err))
 		case s.isStub(t, o):
-			passed = append(passed, fmt.Sprintf("%s is a stub of %d entries", name, t.Entries))
+			passed = append(passed, fmt.Sprintf("%s is a stub of %d entries", t.Name, t.Entries))
+			rest = cmp.Or(rest, t)
 		default:
-			return t, reason(name, passed, o), nil
+			return t, reason(t.Name, passed, o), nil
 		}
 	}
-	// Everything left is a stub of something that was ruled out.
-	for _, name := range ranks {
-		if t := s.find(name); t != nil && t.err == nil {
-			return t, "nothing else was left", nil
-		}
+	if rest != nil { // a stub of something that was ruled out
+		return rest, "nothing else was left", nil
 	}
 	return nil, "", fmt.Errorf("%w: the options rule out every tree of this disc (%s)", ErrNoTree, s.names())
+}
+
+// admits tells whether the options leave a tree to choose from.
+func (o *Options) admits(t *Tree) bool {
+	return (!o.NoRock || t.Name != "rockridge") && (!o.NoJoliet || t.Name != "joliet")
+}
+
+// hasBetter tells whether a tree that cannot be read has another form on the
+// same volume, with the same files.
+func (s *surveyed) hasBetter(t *Tree, o Options) bool {
+	return slices.ContainsFunc(s.trees, func(u Tree) bool {
+		return u.FS == t.FS && u.err == nil && u.Entries > 0 && o.admits(&u)
+	})
+}
+
+// ranked gives the trees in the order of preference.
+func (s *surveyed) ranked() []*Tree {
+	var list []*Tree
+	for _, name := range ranks {
+		for i := range s.trees {
+			if s.trees[i].Name == name {
+				list = append(list, &s.trees[i])
+			}
+		}
+	}
+	return list
 }
 
 // isStub tells whether a tree is only a notice that the disc has another: its
@@ -171,7 +199,7 @@ func (s *surveyed) choose(o Options) (*Tree, string, error) {
 func (s *surveyed) isStub(t *Tree, o Options) bool {
 	for i := range s.trees {
 		u := &s.trees[i]
-		if u.err != nil || u.FS == HFSPlus || (o.NoRock && u.Name == "rockridge") || (o.NoJoliet && u.Name == "joliet") {
+		if u.err != nil || u.FS == HFSPlus || !o.admits(u) {
 			continue
 		}
 		if u.Entries > t.Entries && (t.FS != u.FS || t.Entries == 0) {
@@ -206,15 +234,6 @@ func (s *surveyed) note(family string, notes []string) {
 	for _, n := range notes {
 		s.notes = append(s.notes, family+": "+n)
 	}
-}
-
-func (s *surveyed) find(name string) *Tree {
-	for i := range s.trees {
-		if s.trees[i].Name == name {
-			return &s.trees[i]
-		}
-	}
-	return nil
 }
 
 func (s *surveyed) names() string {
