@@ -138,6 +138,9 @@ const smallDirectory = 2 * sectorSize
 
 // find returns the position of the entry of a directory that has a name, or -1.
 func (f *FS) find(d dirRef, s *scratch, name []byte) (int64, error) {
+	if len(name) > maxName {
+		return -1, nil
+	}
 	twins := f.twinsOf(d)
 	if d.size <= smallDirectory {
 		return f.findInScan(d, s, name, twins)
@@ -161,39 +164,24 @@ func (f *FS) findShown(d dirRef, s *scratch, base, name []byte, twins twins, n u
 	if err != nil {
 		return -1, err
 	}
-	near := int64(-1)
+	m := f.matcher(name)
 	for _, pos := range found {
 		at := int64(pos)
-		if twins.number(at) != n || !f.entryAt(d, s, at) {
-			continue
-		}
-		if shown := twins.rename(s); bytes.Equal(shown, name) {
-			return at, nil
-		} else if near < 0 && f.sameName(shown, name) {
-			near = at
+		if twins.number(at) == n && f.entryAt(d, s, at) && m.match(twins.rename(s), at) {
+			break
 		}
 	}
-	return near, nil
+	return m.best(), nil
 }
 
 // findInScan finds a name by listing the directory.
 func (f *FS) findInScan(d dirRef, s *scratch, name []byte, twins twins) (int64, error) {
-	exact, near := int64(-1), int64(-1)
-	err := f.list(d, 0, s, false, func() bool {
-		if shown := twins.rename(s); bytes.Equal(shown, name) {
-			exact = s.at
-		} else if near < 0 && f.sameName(shown, name) {
-			near = s.at
-		}
-		return exact < 0
-	})
-	switch {
-	case exact >= 0:
-		return exact, nil
-	case near >= 0, isTruncated(err):
-		return near, nil
+	m := f.matcher(name)
+	err := f.list(d, 0, s, false, func() bool { return !m.match(twins.rename(s), s.at) })
+	if m.best() >= 0 || isTruncated(err) {
+		err = nil
 	}
-	return -1, err
+	return m.best(), err
 }
 
 // findWithoutIndex finds a name where the index failed. What is found is true
@@ -210,9 +198,39 @@ func (f *FS) findWithoutIndex(d dirRef, s *scratch, name []byte, why error) (int
 // the directory does: such an error will not pass.
 func isTruncated(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }
 
-// sameName tells whether two names are the same in a lookup.
-func (f *FS) sameName(a, b []byte) bool {
-	return (f.fold || f.kind == Joliet) && bytes.Equal(f.key(a), f.key(b))
+// A matcher looks for a name among those that are shown: the name itself, or
+// the first that is the same in a lookup.
+type matcher struct {
+	f           *FS
+	name, key   []byte
+	buf         []byte
+	exact, near int64
+}
+
+func (f *FS) matcher(name []byte) *matcher {
+	return &matcher{f: f, name: name, key: f.key(name), exact: -1, near: -1}
+}
+
+// match looks at a name and tells whether it is the one itself.
+func (m *matcher) match(shown []byte, at int64) bool {
+	if bytes.Equal(shown, m.name) {
+		m.exact = at
+		return true
+	}
+	if m.near < 0 && (m.f.fold || m.f.kind == Joliet) {
+		if m.buf = m.f.appendKey(m.buf[:0], shown); bytes.Equal(m.buf, m.key) {
+			m.near = at
+		}
+	}
+	return false
+}
+
+// best returns the position of the name, or -1.
+func (m *matcher) best() int64 {
+	if m.exact >= 0 {
+		return m.exact
+	}
+	return m.near
 }
 
 // key returns what the index knows a name by.

@@ -99,7 +99,7 @@ func TestRockRidgeNames(t *testing.T) {
 		{"not UTF-8", nm("\xff\xfe"), "\xff\xfe"},
 		{"white space", nm(" \n"), " \n"},
 		{"dot", nm("."), "file.txt"},
-		{"dot dot", nm(".."), "file.txt"},
+		{"parent directory", nm(".."), "file.txt"},
 		{"empty", nm(""), "file.txt"},
 		{"current", su("NM", []byte{2}), "file.txt"},
 		{"parent", su("NM", []byte{4}), "file.txt"},
