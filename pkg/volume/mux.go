@@ -245,6 +245,9 @@ func (m *mux) Statfs() fsys.Statfs {
 // Parent returns the directory above a directory.
 func (m *mux) Parent(dir fsys.Node) (fsys.Node, error) {
 	if i := int(dir) - muxRoot; dir>>fsys.NodeBits == 0 && i >= 0 && i < len(m.nodes) {
+		if m.nodes[i].file {
+			return 0, fsys.ErrNotDir
+		}
 		return fsys.Node(m.nodes[i].parent + muxRoot), nil
 	}
 	t, tag, inner, _, err := m.split(dir)

@@ -59,6 +59,10 @@ type Options struct {
 	// MaxRead is how many bytes of one file are read whole; of longer files
 	// both ends and some of the middle. 0 is 1 MiB.
 	MaxRead int64
+
+	// Joined says that the tree is made of several, so that its nodes may use
+	// the bits above [fsys.NodeBits].
+	Joined bool
 }
 
 // Test checks that fs keeps the contract of [fsys.FS] and holds exactly want,
