@@ -48,11 +48,14 @@ func isWestern(r rune) bool { return r >= 0xc0 && r <= 0xff && r != 0xd7 && r !=
 // sampleSize is how many names of the root the guess looks at.
 const sampleSize = 200
 
-// guessCharset guesses what names that are no UTF-8 are written in, from those
-// of the root.
+// guessCharset guesses what names that are no UTF-8 are written in: what the
+// writer says, else what those of the root look like.
 func (f *FS) guessCharset() encoding.Encoding {
 	s := getScratch()
 	defer putScratch(s)
+	if enc := f.recordedCharset(s); enc != nil {
+		return enc
+	}
 	d, err := f.directory(s, f.root)
 	if err != nil {
 		return charmap.Windows1252
@@ -68,6 +71,25 @@ func (f *FS) guessCharset() encoding.Encoding {
 		return n < sampleSize
 	})
 	return bestScript(names)
+}
+
+// recordedCharset returns the character set that the root's attribute isofs.cs
+// names (libisofs, doc/susp_aaip_isofs_names.txt), or nil.
+func (f *FS) recordedCharset(s *scratch) encoding.Encoding {
+	if f.load(s, f.root) != nil || s.rock.has&hasAttributes == 0 {
+		return nil
+	}
+	for parts := (components{f.attributes(s)}); ; {
+		key, value, ok := parts.pair()
+		if !ok {
+			return nil
+		}
+		if string(key) == "\x04cs" || string(key) == "isofs.cs" {
+			// A character set that is not known is no worse than none.
+			enc, _ := findCharset(string(value))
+			return enc
+		}
+	}
 }
 
 // bestScript returns the character set in which names look most like text.

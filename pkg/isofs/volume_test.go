@@ -323,6 +323,17 @@ func TestCharsets(t *testing.T) {
 	}
 }
 
+// xorriso records what the names were written in.
+func TestRecordedCharset(t *testing.T) {
+	m := discWith(join(sp(0), er(), al(255, "\x04cs", "CP866")), func(m *testImage) [][]byte {
+		return [][]byte{m.file("A.;1", "x", withUse(nm("\xcc"))), m.file("B.;1", "x", withUse(nm("b")))}
+	})
+	f := m.fs(t, RockRidge, TreeOptions{Charset: autoCharset})
+	if diff := cmp.Diff(list(t, f, f.Root()), []string{"╠", "b"}); diff != "" {
+		t.Errorf("got - want +:\n%s", diff)
+	}
+}
+
 // Joliet names are shown in the character set that is asked for.
 func TestJolietCharset(t *testing.T) {
 	m := newImage()

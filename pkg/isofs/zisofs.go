@@ -3,6 +3,7 @@ package isofs
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -149,16 +150,31 @@ func (z *zisofs) checkHeader() error {
 func (z *zisofs) readBlock(p []byte, off int64) (int, error) {
 	block := off >> z.shift
 	start := block << z.shift
-	size := min(int64(1)<<z.shift, z.size-start)
+	size := int(min(int64(1)<<z.shift, z.size-start))
 	n := 0
-	err := z.blocks.Get([2]uint64{z.key, uint64(block)}, int(size),
+	err := z.blocks.Get([2]uint64{z.key, uint64(block)<<8 | uint64(z.shift)}, size,
 		func(dst []byte) error { return z.decompress(dst, block) },
-		func(b []byte) error { n = copy(p, b[off-start:]); return nil })
+		func(b []byte) error {
+			// Another record that claims another size for the same content
+			// may have made the block.
+			if len(b) != size {
+				return errBlockSize
+			}
+			n = copy(p, b[off-start:])
+			return nil
+		})
+	if errors.Is(err, errBlockSize) {
+		b := make([]byte, size)
+		err = z.decompress(b, block)
+		n = copy(p, b[off-start:])
+	}
 	if err != nil {
 		return 0, fmt.Errorf("zisofs block %d: %w", block, err)
 	}
 	return n, nil
 }
+
+var errBlockSize = errors.New("block of another size")
 
 // decompress makes a block. A block without bytes is one of zeros.
 func (z *zisofs) decompress(dst []byte, block int64) error {

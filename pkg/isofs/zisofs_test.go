@@ -250,6 +250,33 @@ func TestZisofsBlocksAreMadeOnce(t *testing.T) {
 	}
 }
 
+// Two records may say different things of the same content.
+func TestZisofsSizesDisagree(t *testing.T) {
+	content := []byte(strings.Repeat("isomount ", 4000))
+	stored := zisofsFile(t, "pz", content)
+	m := rockDisc(func(m *testImage) [][]byte {
+		lba := m.alloc(stored)
+		file := func(name string, shift byte, size uint64) []byte {
+			return rec("Z.;1", lba, len(stored), withUse(px(0o100644, 1), nm(name), zf("ZF", "pz", shift, size)))
+		}
+		return [][]byte{file("short", testShift, 100), file("long", testShift, 36_000), file("small blocks", 14, 36_000)}
+	})
+	for _, blocks := range []Blocks{nil, &counted{kept: map[[2]uint64][]byte{}}} {
+		f, err := m.open(t, Options{Blocks: blocks}).FS(RockRidge, TreeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			for name, size := range map[string]int{"short": 100, "long": 36_000} {
+				if got := read(t, f, name); got != string(content[:size]) {
+					t.Errorf("%s: content differs", name)
+				}
+			}
+		}
+		exerciseTree(t, f)
+	}
+}
+
 func TestRecentBlocks(t *testing.T) {
 	var c recent
 	fills := 0
