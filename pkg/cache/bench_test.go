@@ -43,7 +43,7 @@ func BenchmarkHit(b *testing.B) {
 	for _, size := range []int{16, 2048, 4096, PageSize, 128 << 10} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			r := newCache(b, 0).Reader(nothing, 1<<40)
-			scan(b, r, 0, 32<<20, PageSize, 1)
+			scan(b, r, 32<<20, PageSize, 1)
 			benchmarkRead(b, r, size)
 			if s := r.Stats(); s.Misses != 512 {
 				b.Fatalf("%d misses, want none after the first 512", s.Misses)
@@ -67,7 +67,7 @@ func BenchmarkHitOnePage(b *testing.B) {
 // All processors want whatever is there.
 func BenchmarkHitParallel(b *testing.B) {
 	r := newCache(b, 0).Reader(nothing, 1<<40)
-	scan(b, r, 0, 32<<20, PageSize, 1)
+	scan(b, r, 32<<20, PageSize, 1)
 	var starts atomic.Int64
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -147,7 +147,7 @@ func BenchmarkMemory(b *testing.B) {
 			var percent float64
 			for b.Loop() {
 				c := newCache(b, 0)
-				scan(b, c.Reader(&zeros{}, 1<<50), 0, DefaultBudget*3/2, PageSize, 1)
+				scan(b, c.Reader(&zeros{}, 1<<50), DefaultBudget*3/2, PageSize, 1)
 				if name == "mixed" {
 					fillBlocks(b, c.Blocks())
 				}

@@ -22,13 +22,13 @@ func touchPages(tb testing.TB, r *Reader, from, to int64) int64 {
 	return r.Stats().Misses - before
 }
 
-// scan reads from start, by size bytes, in streams that lie far apart.
-func scan(tb testing.TB, r io.ReaderAt, start, total int64, size, streams int) {
+// scan reads total bytes, by size bytes, in streams that lie far apart.
+func scan(tb testing.TB, r io.ReaderAt, total int64, size, streams int) {
 	tb.Helper()
 	p := make([]byte, size)
 	for done := int64(0); done < total/int64(streams); done += int64(size) {
 		for s := range int64(streams) {
-			if _, err := r.ReadAt(p, start+s<<36+done); err != nil {
+			if _, err := r.ReadAt(p, s<<36+done); err != nil {
 				tb.Fatal(err)
 			}
 		}
@@ -48,7 +48,7 @@ func TestScanResistance(t *testing.T) {
 			dirs, data := c.Reader(nothing, 1<<40), c.Reader(nothing, 1<<40)
 			touchPages(t, dirs, 0, metadata)
 			touchPages(t, dirs, 0, metadata)
-			scan(t, data, 0, 10*budget, tt.size, tt.streams)
+			scan(t, data, 10*budget, tt.size, tt.streams)
 			if got := data.Stats().Misses; got < 10*budget/PageSize {
 				t.Fatalf("the copy fetched %d pages, want at least %d", got, 10*budget/PageSize)
 			}
@@ -74,6 +74,85 @@ func TestOldFavouritesLeave(t *testing.T) {
 	}
 	if got := touchPages(t, r, first, first+pages*6/10); got != 0 {
 		t.Errorf("%d pages in use do not stay, since others stay that nobody uses", got)
+	}
+}
+
+// Favourites leave room for what is new, or that would be gone before it could
+// be used again.
+func TestRoomForNew(t *testing.T) {
+	const pages = 64
+	r := newCache(t, pages*PageSize).Reader(nothing, 1<<40)
+	for range 3 {
+		touchPages(t, r, 0, pages)
+	}
+	touchPages(t, r, 1000, 1000+pages/10)
+	if got := touchPages(t, r, 1000, 1000+pages/10); got != 0 {
+		t.Errorf("%d of %d new pages are gone already", got, pages/10)
+	}
+}
+
+// Of the favourites, those that were not used for longest go first.
+func TestFavouritesAgeToo(t *testing.T) {
+	const pages = 64 // of which 51 can be favourites
+	r := newCache(t, pages*PageSize).Reader(nothing, 1<<40)
+	for range 2 {
+		touchPages(t, r, 0, 51)
+	}
+	touchPages(t, r, 0, 10)
+	for range 2 {
+		touchPages(t, r, 1000, 1020) // takes the place of 20
+	}
+	touchPages(t, r, 2000, 2000+pages)
+	if got := touchPages(t, r, 0, 10); got != 0 {
+		t.Errorf("%d of 10 favourites that were used lately are gone", got)
+	}
+	if got := touchPages(t, r, 10, 30); got != 20 {
+		t.Errorf("%d of 20 favourites that were not are gone, want all", got)
+	}
+}
+
+// A block as large as a shard does not take the place of all favourites in it.
+func TestLargeBlockIsNoFavourite(t *testing.T) {
+	const budget = 16 << 20
+	const favourites = budget / PageSize / 2
+	c := newCache(t, budget)
+	r, b := c.Reader(nothing, 1<<40), c.Blocks()
+	for range 2 {
+		touchPages(t, r, 0, favourites)
+	}
+	for range 3 {
+		if err := b.Get([2]uint64{1}, budget/minBlocks, func([]byte) error { return nil }, func([]byte) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := b.Stats(); got.Hits != 2 {
+		t.Errorf("block was not kept: %+v", got)
+	}
+	scan(t, c.Reader(nothing, 1<<40), 2*budget, PageSize, 1)
+	if got := touchPages(t, r, 0, favourites); got != 0 {
+		t.Errorf("%d of %d favourites are gone", got, favourites)
+	}
+}
+
+// What somebody uses at the moment is not what has to go.
+func TestPinnedStays(t *testing.T) {
+	const pages = 8
+	c := newCache(t, pages*PageSize)
+	b, r := c.Blocks(), c.Reader(nothing, 1<<40)
+	fills := 0
+	fill := func([]byte) error { fills++; return nil }
+	err := b.Get([2]uint64{1}, PageSize, fill, func([]byte) error {
+		touchPages(t, r, 0, 10*pages)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Stats(); got.Held != (pages-1)*PageSize || got.Bypassed != 0 {
+		t.Errorf("beside it %d bytes are held and %d reads bypassed, want all of the rest and none", got.Held, got.Bypassed)
+	}
+	if err := b.Get([2]uint64{1}, PageSize, fill, func([]byte) error { return nil }); err != nil || fills != 1 {
+		t.Errorf("block was made %d times, error %v, want once", fills, err)
 	}
 }
 
