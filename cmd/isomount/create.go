@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -215,19 +214,13 @@ func (j *createJob) check() (err error) {
 	return j.setDate()
 }
 
-// setDate makes the image reproducible if the environment asks for that
-// (reproducible-builds.org, SOURCE_DATE_EPOCH).
+// setDate makes the image reproducible if the environment asks for that.
 func (j *createJob) setDate() error {
-	text := os.Getenv("SOURCE_DATE_EPOCH")
-	if text == "" {
-		return nil
+	date, err := sourceDate()
+	if err != nil || date.IsZero() {
+		return err
 	}
-	sec, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return usagef("SOURCE_DATE_EPOCH=%s: not a number of seconds since 1970", text)
-	}
-	j.opt.Date, j.opt.Reproducible = time.Unix(sec, 0).UTC(), true
-	j.scan.Date = j.opt.Date
+	j.opt.Date, j.opt.Reproducible, j.scan.Date = date, true, date
 	return nil
 }
 
@@ -306,7 +299,7 @@ func defaultLabel(sources []master.Source) string {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() || dir == "/" {
 		return ""
 	}
-	return filepath.Base(dir)
+	return cut(filepath.Base(dir), 32)
 }
 
 func (j *createJob) write(ctx context.Context, tree *master.Tree, m *meter) (result master.Result, err error) {

@@ -84,6 +84,7 @@ var exits = []struct {
 	{errPartial, exitPartial},
 	{errMismatch, exitMismatch},
 	{master.ErrBoot, exitUsage},
+	{master.ErrOption, exitUsage},
 	{master.ErrTooLarge, exitUnsupported},
 	{master.ErrTooDeep, exitUnsupported},
 	{master.ErrShort, exitRead},

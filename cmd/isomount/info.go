@@ -76,6 +76,7 @@ func driveReport(ctx context.Context, name string) (*volume.Report, error) {
 // A disc is an image that this program reads itself.
 type disc struct {
 	file   *os.File
+	image  *image.Disc
 	volume *volume.Volume
 }
 
@@ -85,27 +86,27 @@ func openDisc(path, options string) (*disc, error) {
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	v, err := readDisc(f, path, options)
-	if err != nil {
+	d := &disc{file: f}
+	if err := d.read(path, options); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	return &disc{f, v}, nil
+	return d, nil
 }
 
-func readDisc(f *os.File, path, options string) (*volume.Volume, error) {
+func (d *disc) read(path, options string) error {
 	o, err := volume.ParseOptions(options, fsys.Owner{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	src, err := source.FromFile(f)
+	src, err := source.FromFile(d.file)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	img, err := image.Open(src, path)
-	if err != nil {
-		return nil, err
+	if d.image, err = image.Open(src, path); err != nil {
+		return err
 	}
-	return volume.Open(volume.Disc{Data: img, Size: img.Size()}, o)
+	d.volume, err = volume.Open(volume.Disc{Data: d.image, Size: d.image.Size()}, o)
+	return err
 }
 
 // Close lets go of the image.

@@ -42,6 +42,7 @@ var commands = []func(*app) *cobra.Command{
 	listCommand,
 	infoCommand,
 	createCommand,
+	convertCommand,
 	statsCommand,
 	daemonCommand,
 }

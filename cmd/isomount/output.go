@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -92,6 +94,20 @@ func (o *outFile) size() int64 {
 		return 0
 	}
 	return info.Size()
+}
+
+// sourceDate returns the time that SOURCE_DATE_EPOCH gives images that shall be
+// reproducible (reproducible-builds.org), else the zero time.
+func sourceDate() (time.Time, error) {
+	text := os.Getenv("SOURCE_DATE_EPOCH")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	sec, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}, usagef("SOURCE_DATE_EPOCH=%s: not a number of seconds since 1970", text)
+	}
+	return time.Unix(sec, 0).UTC(), nil
 }
 
 // maxNotes is how many notes are shown to people.
