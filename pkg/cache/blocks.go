@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync/atomic"
 )
 
 // Blocks keeps blocks that are expensive to make, each under a key that means
@@ -14,6 +15,7 @@ type Blocks struct {
 	owner
 
 	cache *Cache
+	last  atomic.Uint64 // hash of the key that Get was last called with
 }
 
 var _ io.Closer = (*Blocks)(nil)
@@ -39,7 +41,11 @@ func (b *Blocks) Close() error {
 // if fill returns an error, so does Get, and nothing is kept. Neither function
 // may keep the slice, and fill must not wait for a block of the same key.
 func (b *Blocks) Get(key [2]uint64, size int, fill, use func(b []byte) error) error {
-	e, first, err := b.pin(key, size, 0, size)
+	from := 0
+	if h := b.key(key).hash(); b.last.Swap(h) == h {
+		from = size // as if it went on: most likely it is read in pieces
+	}
+	e, first, err := b.pin(key, size, from, size)
 	if err != nil {
 		return err
 	}
@@ -51,9 +57,9 @@ func (b *Blocks) Get(key [2]uint64, size int, fill, use func(b []byte) error) er
 	return use(mem)
 }
 
-// ReadAt copies to p from byte offset off of a block, see [Blocks.Get]. Like
-// this the cache can tell a block that is read once in pieces from one that is
-// read again.
+// ReadAt copies to p from byte offset off of a block, see [Blocks.Get]. From the
+// offset the cache can tell a block that is read once in pieces from one that is
+// read again, even if others are read between.
 func (b *Blocks) ReadAt(key [2]uint64, size int, p []byte, off int, fill func(b []byte) error) (int, error) {
 	if off < 0 {
 		return 0, fs.ErrInvalid
@@ -96,8 +102,10 @@ func (b *Blocks) pin(k [2]uint64, size, from, to int) (e *entry, first bool, err
 	if int64(classSize(classOf(size))) > b.cache.arena.budget/minBlocks {
 		return nil, false, nil
 	}
-	return b.cache.pin(&b.owner, key{b.id, k[0], k[1]}, from, to)
+	return b.cache.pin(&b.owner, b.key(k), from, to)
 }
+
+func (b *Blocks) key(k [2]uint64) key { return key{b.id, k[0], k[1]} }
 
 func (b *Blocks) unpin(e *entry) {
 	if e != nil {

@@ -59,6 +59,50 @@ func TestScanResistance(t *testing.T) {
 	}
 }
 
+// The same holds for a copy of what is kept in blocks, be it by Get, many times
+// for each block, or in pieces of several files in turn.
+func TestScanResistanceOfBlocks(t *testing.T) {
+	const budget = 8 << 20
+	const metadata = budget / PageSize / 2
+	const size = 32 << 10
+	fill := func([]byte) error { return nil }
+	for name, read := range map[string]func(b *Blocks, block uint64) error{
+		"get": func(b *Blocks, block uint64) error {
+			for range 8 {
+				if err := b.Get([2]uint64{block}, size, fill, fill); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"read": func(b *Blocks, block uint64) error {
+			for off := 0; off < size; off += 4096 {
+				for file := range uint64(4) {
+					if _, err := b.ReadAt([2]uint64{block, file}, size, make([]byte, 4096), off, fill); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCache(t, budget)
+			dirs, b := c.Reader(nothing, 1<<40), c.Blocks()
+			touchPages(t, dirs, 0, metadata)
+			touchPages(t, dirs, 0, metadata)
+			for block := range uint64(10 * budget / size) {
+				if err := read(b, block); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := touchPages(t, dirs, 0, metadata); got != 0 {
+				t.Errorf("%d of %d pages were pushed out", got, metadata)
+			}
+		})
+	}
+}
+
 // What nobody comes back to leaves, even if it was used a lot once.
 func TestOldFavouritesLeave(t *testing.T) {
 	const budget = 16 << 20
@@ -111,7 +155,7 @@ func TestFavouritesAgeToo(t *testing.T) {
 	}
 }
 
-// A block as large as a shard does not take the place of all favourites in it.
+// Blocks as large as a shard do not take the place of all favourites in it.
 func TestLargeBlockIsNoFavourite(t *testing.T) {
 	const budget = 16 << 20
 	const favourites = budget / PageSize / 2
@@ -120,13 +164,13 @@ func TestLargeBlockIsNoFavourite(t *testing.T) {
 	for range 2 {
 		touchPages(t, r, 0, favourites)
 	}
-	for range 3 {
-		if err := b.Get([2]uint64{1}, budget/minBlocks, func([]byte) error { return nil }, func([]byte) error { return nil }); err != nil {
+	for i := range uint64(6) { // two blocks in turn
+		if err := b.Get([2]uint64{i % 2}, budget/minBlocks, func([]byte) error { return nil }, func([]byte) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := b.Stats(); got.Hits != 2 {
-		t.Errorf("block was not kept: %+v", got)
+	if got := b.Stats(); got.Hits != 4 {
+		t.Errorf("blocks were not kept: %+v", got)
 	}
 	scan(t, c.Reader(nothing, 1<<40), 2*budget, PageSize, 1)
 	if got := touchPages(t, r, 0, favourites); got != 0 {
