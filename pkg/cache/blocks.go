@@ -102,7 +102,7 @@ func (b *Blocks) pin(k [2]uint64, size, from, to int) (e *entry, first bool, err
 	if int64(classSize(classOf(size))) > b.cache.arena.budget/minBlocks {
 		return nil, false, nil
 	}
-	return b.cache.pin(&b.owner, b.key(k), from, to)
+	return b.cache.pin(&b.owner, b.key(k), from, to, false)
 }
 
 func (b *Blocks) key(k [2]uint64) key { return key{b.id, k[0], k[1]} }

@@ -114,8 +114,9 @@ type fetch func(mem []byte) (int, error)
 
 // pin returns the entry of a key, which the caller must release. If it is first,
 // the caller must load it, else what it holds is there, or e.err is set. from
-// and to are what the caller will read of it.
-func (c *Cache) pin(o *owner, k key, from, to int) (e *entry, first bool, err error) {
+// and to are what the caller will read of it. If the owner is full and the
+// entry is not there, the error is errBypass.
+func (c *Cache) pin(o *owner, k key, from, to int, full bool) (e *entry, first bool, err error) {
 	s := &c.shards[k.hash()>>c.shift]
 	s.mu.Lock()
 	if o.closed.Load() || c.closed.Load() {
@@ -123,6 +124,11 @@ func (c *Cache) pin(o *owner, k key, from, to int) (e *entry, first bool, err er
 		return nil, false, ErrClosed
 	}
 	e = s.entries[k]
+	if e == nil && full {
+		s.mu.Unlock()
+		count(&s.bypassed, &o.bypassed, 1)
+		return nil, false, errBypass
+	}
 	if e == nil {
 		e = s.add(o, k, to)
 		s.mu.Unlock()

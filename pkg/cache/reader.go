@@ -13,6 +13,7 @@ type Reader struct {
 	cache *Cache
 	src   io.ReaderAt
 	size  int64
+	share int64 // bytes it may hold, 0 for as many as there are
 }
 
 var (
@@ -25,6 +26,15 @@ var (
 func (c *Cache) Reader(src io.ReaderAt, size int64) *Reader {
 	r := &Reader{cache: c, src: src, size: size}
 	r.id = c.owners.Add(1)
+	return r
+}
+
+// ReaderWithin is Reader with a share: it holds no more than about share bytes,
+// and reads from the source what goes beyond. It is for sources that are cheap
+// to read, such as the metadata of a local file, which the kernel holds as well.
+func (c *Cache) ReaderWithin(src io.ReaderAt, size, share int64) *Reader {
+	r := c.Reader(src, size)
+	r.share = share
 	return r
 }
 
@@ -71,7 +81,11 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 
 // readPage reads from offset in of a page, and not beyond its end.
 func (r *Reader) readPage(p []byte, page int64, in int) (int, error) {
-	e, first, err := r.cache.pin(&r.owner, key{owner: r.id, a: uint64(page)}, in, in+len(p))
+	full := r.share > 0 && r.held.Load() >= r.share
+	e, first, err := r.cache.pin(&r.owner, key{owner: r.id, a: uint64(page)}, in, in+len(p), full)
+	if errors.Is(err, errBypass) {
+		return readFull(r.src, p, page*PageSize+int64(in))
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -394,3 +394,32 @@ func TestCloseTwice(t *testing.T) {
 		}
 	}
 }
+
+// A reader with a share stops filling the cache there and goes on reading.
+func TestReaderWithin(t *testing.T) {
+	const pages, share = 40, 4
+	data := make([]byte, pages*PageSize)
+	for i := range data {
+		data[i] = byte(i / 1000)
+	}
+	c, err := New(64 * PageSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := c.ReaderWithin(bytes.NewReader(data), int64(len(data)), share*PageSize)
+	defer r.Close()
+	for range 3 {
+		got := make([]byte, len(data))
+		if n, err := r.ReadAt(got, 0); n != len(data) || err != nil && !errors.Is(err, io.EOF) {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+		if !bytes.Equal(got, data) {
+			t.Fatal("other bytes than the source's")
+		}
+	}
+	s := r.Stats()
+	if s.Held != share*PageSize || s.Misses != share || s.Evictions != 0 || s.Bypassed == 0 {
+		t.Errorf("got %+v, want %d bytes held after %d misses, and reads around the cache", s, share*PageSize, share)
+	}
+}
