@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/isomount/isomount/pkg/fsys"
 )
@@ -24,14 +23,18 @@ func (f *FS) list(d dirRef, from int64, s *scratch, nameOnly bool, visit func() 
 			return nil
 		}
 	}
-	if s.scan.err != nil {
-		return fmt.Errorf("directory at %d: %w", d.start, s.scan.err)
+	err := s.scan.err
+	if s.err != nil {
+		err = s.err
+	}
+	if err != nil {
+		return fmt.Errorf("directory at %d: %w", d.start, err)
 	}
 	return nil
 }
 
 // entry completes the entry whose record was just read, and tells whether it is
-// to be shown.
+// to be shown. One of which a part cannot be read is not; s.err says so.
 func (f *FS) entry(d dirRef, s *scratch, nameOnly bool) bool {
 	r := &s.rec
 	s.at, s.size = s.scan.at, int64(r.size)
@@ -40,7 +43,10 @@ func (f *FS) entry(d dirRef, s *scratch, nameOnly bool) bool {
 	}
 	if r.flags&flagMore != 0 && !r.isDir() {
 		r.copyTo(&s.head)
-		s.size = s.scan.join(r, nil)
+		before := s.scan.err
+		if s.size = s.scan.join(r, nil); s.scan.err != before {
+			return false
+		}
 	}
 	return f.complete(d, s, nameOnly)
 }
@@ -50,8 +56,7 @@ func (f *FS) complete(d dirRef, s *scratch, nameOnly bool) bool {
 	if f.hides(s.rec.flags) {
 		return false
 	}
-	f.parseUse(s, nameOnly)
-	if s.rock.has&hasRelocated != 0 || !nameOnly && f.isMoved(d, s) {
+	if !f.parseUse(s, nameOnly) || s.rock.has&hasRelocated != 0 || !nameOnly && f.isMoved(d, s) {
 		return false
 	}
 	var ok bool
@@ -64,7 +69,7 @@ func (f *FS) hides(flags uint8) bool {
 }
 
 // entryAt reads the entry of a directory at a position, and tells whether there
-// is one.
+// is one. If it cannot be read s.err says so.
 func (f *FS) entryAt(d dirRef, s *scratch, at int64) bool {
 	if at >= d.size || !f.recordAt(s, d.start+at) {
 		return false
@@ -123,8 +128,7 @@ func (f *FS) isMoved(d dirRef, s *scratch) bool {
 		if sub.rec.isDot() || sub.rec.isDotDot() {
 			continue
 		}
-		f.parseUse(sub, false)
-		if sub.rock.has&hasRelocated == 0 {
+		if !f.parseUse(sub, false) || sub.rock.has&hasRelocated == 0 {
 			return false
 		}
 		moved = true
@@ -168,10 +172,10 @@ func (f *FS) findShown(d dirRef, s *scratch, base, name []byte, twins twins, n u
 	for _, pos := range found {
 		at := int64(pos)
 		if twins.number(at) == n && f.entryAt(d, s, at) && m.match(twins.rename(s), at) {
-			break
+			return at, nil
 		}
 	}
-	return m.best(), nil
+	return m.best(), s.err
 }
 
 // findInScan finds a name by listing the directory.
@@ -193,10 +197,6 @@ func (f *FS) findWithoutIndex(d dirRef, s *scratch, name []byte, why error) (int
 	}
 	return at, err
 }
-
-// isTruncated tells whether an error of a listing is that the image ends before
-// the directory does: such an error will not pass.
-func isTruncated(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }
 
 // A matcher looks for a name among those that are shown: the name itself, or
 // the first that is the same in a lookup.

@@ -67,7 +67,9 @@ func (s *scanner) join(r *record, visit func(*record)) int64 {
 // nothing is known of the directory around it.
 func (f *FS) sumSections(s *scratch) int64 {
 	f.openAt(s)
-	return s.scan.join(&s.rec, nil)
+	size := s.scan.join(&s.rec, nil)
+	s.fail(s.scan.err)
+	return size
 }
 
 // openAt sets the scanner to the record that comes after the one in s.
@@ -96,7 +98,9 @@ func (f *FS) layout(n fsys.Node) (*layout, error) {
 		return nil, f.notFile(s)
 	}
 	l := &layout{node: n}
-	f.addSections(l, s)
+	if f.addSections(l, s); s.err != nil {
+		return nil, s.err
+	}
 	f.encode(l, s)
 	if len(l.sections) <= maxKept {
 		slot.Store(l)
@@ -112,6 +116,7 @@ func (f *FS) addSections(l *layout, s *scratch) {
 	}
 	f.openAt(s)
 	s.scan.join(&s.rec, func(r *record) { l.add(f.v, r) })
+	s.fail(s.scan.err)
 }
 
 // add appends a section.

@@ -1,6 +1,7 @@
 package isofs
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"sync/atomic"
@@ -166,11 +167,12 @@ func (f *FS) Lookup(dir fsys.Node, name []byte) (fsys.Node, fsys.Attr, error) {
 		return 0, fsys.Attr{}, err
 	}
 	if at < 0 || !f.entryAt(d, s, at) {
-		return 0, fsys.Attr{}, fs.ErrNotExist
+		return 0, fsys.Attr{}, cmp.Or(s.err, fs.ErrNotExist)
 	}
+	target := getScratch()
+	defer putScratch(target)
 	var a fsys.Attr
-	n := f.resolve(s)
-	f.attr(&a, n, s)
+	n := f.resolve(&a, s, target)
 	return n, a, nil
 }
 
@@ -189,13 +191,7 @@ func (f *FS) ReadDir(dir fsys.Node, from uint64, yield func(*fsys.Entry) bool) e
 		e.Name = twins.rename(s)
 		e.Next = uint64(s.scan.pos)
 		e.Attr = fsys.Attr{}
-		if at, ok := f.target(s); ok && f.dot(target, at) {
-			e.Node = fsys.Node(at)
-			f.attr(&e.Attr, e.Node, target)
-		} else {
-			e.Node = fsys.Node(s.rec.off)
-			f.attr(&e.Attr, e.Node, s)
-		}
+		e.Node = f.resolve(&e.Attr, s, target)
 		return yield(&e)
 	})
 }

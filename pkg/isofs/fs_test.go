@@ -475,21 +475,6 @@ func TestReadErrorPasses(t *testing.T) {
 	}
 }
 
-var errFaulty = errors.New("medium error")
-
-// faulty fails to read the sector at bad.
-type faulty struct {
-	r   io.ReaderAt
-	bad int64
-}
-
-func (f *faulty) ReadAt(p []byte, off int64) (int, error) {
-	if f.bad > 0 && off < f.bad+sectorSize && off+int64(len(p)) > f.bad {
-		return 0, errFaulty
-	}
-	return f.r.ReadAt(p, off)
-}
-
 func TestOpenErrors(t *testing.T) {
 	good := func() *testImage { return disc(func(*testImage) [][]byte { return nil }) }
 	var corrupt *binfmt.CorruptError

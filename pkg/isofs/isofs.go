@@ -108,8 +108,12 @@ func (v *Volume) settle() error {
 		return binfmt.Corrupt(main.off+128, "logical blocks of %d bytes", bs)
 	}
 	v.date = v.volumeDate(main)
-	if v.primary != nil && !v.highSierra {
-		v.rock = v.findRock()
+	if v.primary == nil || v.highSierra {
+		return nil
+	}
+	var err error
+	if v.rock, err = v.findRock(); err != nil {
+		return fmt.Errorf("root directory: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package isofs
 
 import (
+	"cmp"
+
 	"github.com/isomount/isomount/pkg/binfmt"
 	"github.com/isomount/isomount/pkg/fsys"
 )
@@ -22,19 +24,20 @@ type dirRef struct {
 func (f *FS) load(s *scratch, n fsys.Node) error {
 	off := int64(n & (1<<fsys.NodeBits - 1))
 	if off < firstDescriptor*sectorSize || !f.recordAt(s, off) {
-		return fsys.ErrStale
+		return cmp.Or(s.err, fsys.ErrStale)
 	}
 	s.size = int64(s.rec.size)
 	if s.rec.flags&flagMore != 0 && !s.rec.isDir() {
 		s.size = f.sumSections(s)
 	}
 	f.parseUse(s, false)
-	return nil
+	return s.err
 }
 
 // recordAt decodes the record at a byte offset, and tells whether there is one.
 func (f *FS) recordAt(s *scratch, off int64) bool {
 	b, err := f.v.readSome(s.head[:], off)
+	s.fail(err)
 	if err != nil || !s.rec.decode(b, off, f.v.highSierra) {
 		return false
 	}
@@ -51,18 +54,20 @@ func (f *FS) dot(s *scratch, start int64) bool {
 		return false
 	}
 	s.size = int64(s.rec.size)
-	f.parseUse(s, false)
-	return true
+	return f.parseUse(s, false)
 }
 
-// parseUse reads the system use area of the record in s.
-func (f *FS) parseUse(s *scratch, nameOnly bool) {
+// parseUse reads the system use area of the record in s, and tells whether all
+// of it could be read.
+func (f *FS) parseUse(s *scratch, nameOnly bool) bool {
 	if !f.rock {
 		s.rock.reset()
-		return
+		return true
 	}
 	s.susp.start(f.v, f.v.rock.area(s.rec.use, s.rec.off == f.rootStart))
 	s.rock.parse(&s.susp, nameOnly)
+	s.fail(s.susp.err)
+	return s.susp.err == nil || isTruncated(s.susp.err)
 }
 
 // directory returns the directory of a node.
@@ -99,18 +104,16 @@ func (f *FS) isDirectory(at int64) bool {
 	return err == nil && r.decode(b, at, f.v.highSierra) && r.isDot() && r.isDir()
 }
 
-// resolve follows the record in s to the directory that it leads to, and
-// returns the node of what s then holds.
-func (f *FS) resolve(s *scratch) fsys.Node {
-	own := s.rec.off
-	if at, ok := f.target(s); ok {
-		if f.dot(s, at) {
-			return fsys.Node(at)
-		}
-		f.recordAt(s, own)
-		f.parseUse(s, false)
+// resolve follows the record in s to the directory that it leads to, and fills
+// in the attributes of that. Where the directory's record of itself cannot be
+// read the record in s stands for it.
+func (f *FS) resolve(a *fsys.Attr, s, target *scratch) fsys.Node {
+	if at, ok := f.target(s); ok && f.dot(target, at) {
+		f.attr(a, fsys.Node(at), target)
+		return fsys.Node(at)
 	}
-	return fsys.Node(own)
+	f.attr(a, fsys.Node(s.rec.off), s)
+	return fsys.Node(s.rec.off)
 }
 
 // attr fills in what is known of the record in s.

@@ -297,14 +297,14 @@ func hasXA(use []byte) bool {
 
 // findRock looks for Rock Ridge: an ER entry in the root's record of itself or,
 // on discs whose writer forgot it, PX or NM there or in the first records.
-func (v *Volume) findRock() rockRidge {
+func (v *Volume) findRock() (rockRidge, error) {
 	s := getScratch()
 	defer putScratch(s)
+	k := rockRidge{}
 	var root record
 	if !root.decode(v.primary.root, v.primary.rootOff, false) {
-		return rockRidge{}
+		return k, nil
 	}
-	k := rockRidge{}
 	s.scan.open(v, v.extentOf(&root), sectorSize, 0)
 	for n := 0; n < 16 && s.scan.next(&s.rec); n++ {
 		if n == 0 && s.rec.isDot() {
@@ -312,11 +312,13 @@ func (v *Volume) findRock() rockRidge {
 		} else {
 			k.fromRecord(v, s)
 		}
+		s.fail(s.susp.err)
 		if k.present {
 			break
 		}
 	}
-	return k
+	s.fail(s.scan.err)
+	return k, s.err
 }
 
 // fromRoot looks at the root's record of itself.

@@ -110,7 +110,7 @@ func (s *scanner) bytes() []byte {
 // fill reads the window.
 func (s *scanner) fill() bool {
 	err := s.v.readMeta(s.win, s.start+s.winPos)
-	if err != nil && len(s.win) <= sectorSize && (s.err == nil || errors.Is(s.err, io.ErrUnexpectedEOF)) {
+	if err != nil && len(s.win) <= sectorSize && (s.err == nil || isTruncated(s.err)) {
 		s.err = err
 	}
 	return err == nil
@@ -129,7 +129,22 @@ type scratch struct {
 
 	size int64 // of the whole file
 	at   int64 // where its first record is, from the start of the directory
+
+	// err is the first read error that may pass. What was found out without
+	// the missing bytes must not be given out as the truth, since the kernel
+	// remembers it for hours.
+	err error
 }
+
+// fail remembers a read error. That the image ends too early will not pass.
+func (s *scratch) fail(err error) {
+	if err != nil && s.err == nil && !isTruncated(err) {
+		s.err = err
+	}
+}
+
+// isTruncated tells whether an error is that the image ends too early.
+func isTruncated(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }
 
 // maxKeptHashes bounds the memory that a scratch keeps after a large directory.
 const maxKeptHashes = 1 << 13
@@ -143,6 +158,6 @@ func putScratch(s *scratch) {
 		s.hashes = nil
 	}
 	s.susp.bufOff = 0 // the next one may read another image
-	s.scan.v, s.susp.v = nil, nil
+	s.scan.v, s.susp.v, s.err = nil, nil, nil
 	scratches.Put(s)
 }

@@ -22,6 +22,7 @@ type susp struct {
 	seen  [maxAreas]area
 	hops  int
 	limit int64 // bytes of continuations that may still be read
+	err   error // why one could not be read
 
 	buf    []byte // holds a continuation area
 	bufOff int64  // byte offset in the image of buf; 0 if it holds nothing
@@ -48,7 +49,7 @@ const entryHead = 4 // signature, length, version
 
 // start sets the walk to a system use area.
 func (s *susp) start(v *Volume, use []byte) {
-	s.v, s.area, s.want, s.hops, s.limit = v, use, false, 0, maxAreaSum
+	s.v, s.area, s.want, s.hops, s.limit, s.err = v, use, false, 0, maxAreaSum, nil
 }
 
 // next returns the next entry. Areas that cannot be read or that lead in a
@@ -129,7 +130,7 @@ func (s *susp) read(a area) []byte {
 	} else {
 		s.buf = s.buf[:n]
 	}
-	if s.v.readMeta(s.buf, from) != nil {
+	if s.err = s.v.readMeta(s.buf, from); s.err != nil {
 		return nil
 	}
 	s.bufOff = from

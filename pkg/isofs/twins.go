@@ -108,7 +108,8 @@ const manyNames = 1 << 12
 // has none: its entries are shown as they are.
 func (f *FS) twinsOf(d dirRef) twins {
 	if d.size <= smallDirectory {
-		return f.findTwins(d)
+		t, _ := f.findTwins(d) // an error here is one of the listing too
+		return t
 	}
 	dups, err := f.index.Duplicates(f.names|d.node, f.scanInto(d))
 	if err != nil || !dups {
@@ -117,8 +118,10 @@ func (f *FS) twinsOf(d dirRef) twins {
 	if t, ok := f.twins.get(d.node); ok {
 		return t
 	}
-	t := f.findTwins(d)
-	f.twins.put(d.node, t)
+	t, err := f.findTwins(d)
+	if err == nil || isTruncated(err) {
+		f.twins.put(d.node, t)
+	}
 	return t
 }
 
@@ -169,25 +172,24 @@ func compareNameAt(a, b nameAt) int {
 }
 
 // findTwins compares all names of a directory.
-func (f *FS) findTwins(d dirRef) twins {
+func (f *FS) findTwins(d dirRef) (twins, error) {
 	s := getScratch()
 	defer putScratch(s)
 	finder := newTwinFinder(s)
-	// An error here is one of the listing too, which tells it.
-	_ = f.list(d, 0, s, false, func() bool {
+	err := f.list(d, 0, s, false, func() bool {
 		finder.add(s.name)
 		return true
 	})
 	if !finder.any() {
-		return nil
+		return nil, err
 	}
 	return f.nameTwins(d, s)
 }
 
 // nameTwins finds the twins of a directory that has some, and numbers them.
-func (f *FS) nameTwins(d dirRef, s *scratch) twins {
+func (f *FS) nameTwins(d dirRef, s *scratch) (twins, error) {
 	var names []nameAt
-	_ = f.list(d, 0, s, false, func() bool {
+	err := f.list(d, 0, s, false, func() bool {
 		names = append(names, nameAt{maphash.Bytes(nameSeed, s.name), s.at, s.rec.flags&flagAssociated != 0})
 		return true
 	})
@@ -199,7 +201,7 @@ func (f *FS) nameTwins(d dirRef, s *scratch) twins {
 		}
 	}
 	slices.SortFunc(t, func(a, b twin) int { return int(a.at - b.at) })
-	return t
+	return t, err
 }
 
 // number finds the number of the i-th name: the next one whose name nobody has.

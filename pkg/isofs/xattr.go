@@ -57,8 +57,10 @@ func (f *FS) eachXattr(n fsys.Node, visit func(name, value []byte) bool) error {
 	if err := f.load(s, n); err != nil {
 		return err
 	}
-	if s.rock.has&hasAttributes == 0 && !f.loadAbove(s) {
-		return nil
+	if s.rock.has&hasAttributes == 0 {
+		if ok, err := f.loadAbove(s); !ok {
+			return err
+		}
 	}
 	seen := map[string]bool{}
 	once := func(name, value []byte) bool {
@@ -72,7 +74,7 @@ func (f *FS) eachXattr(n fsys.Node, visit func(name, value []byte) bool) error {
 		key, value, ok := parts.pair()
 		switch {
 		case !ok:
-			return nil
+			return s.err
 		case len(key) == 0:
 			if !visitACLs(value, s.rock.mode, once) {
 				return nil
@@ -88,29 +90,25 @@ func (f *FS) eachXattr(n fsys.Node, visit func(name, value []byte) bool) error {
 // loadAbove replaces the directory's record of itself in s by the one of the
 // directory above, and tells whether that has attributes: libisofs puts them
 // there. To look for it is worth while only where the root has some.
-func (f *FS) loadAbove(s *scratch) bool {
+func (f *FS) loadAbove(s *scratch) (bool, error) {
 	if !s.rec.isDot() || !f.v.rock.attributes || s.rec.off == f.rootStart {
-		return false
+		return false, nil
 	}
 	start := s.rec.off
 	parent, err := f.Parent(fsys.Node(start))
 	if err != nil {
-		return false
+		return false, err
 	}
 	d, err := f.directory(s, parent)
 	if err != nil {
-		return false
+		return false, err
 	}
 	found, err := f.index.Find(f.subdirs|d.node, dirKey(start), f.scanSubdirs(d))
 	if err != nil || len(found) == 0 {
-		return false
+		return false, err
 	}
-	return f.recordAt(s, d.start+int64(found[0])) && f.reparse(s)&hasAttributes != 0
-}
-
-func (f *FS) reparse(s *scratch) uint16 {
-	f.parseUse(s, false)
-	return s.rock.has
+	ok := f.recordAt(s, d.start+int64(found[0])) && f.parseUse(s, false)
+	return ok && s.rock.has&hasAttributes != 0, s.err
 }
 
 // scanSubdirs returns the function that lists the directories in a directory
@@ -119,7 +117,7 @@ func (f *FS) scanSubdirs(d dirRef) fsys.Scan {
 	return func(add func(name []byte, pos uint64)) error {
 		s := getScratch()
 		defer putScratch(s)
-		return f.list(d, 0, s, false, func() bool {
+		err := f.list(d, 0, s, false, func() bool {
 			switch {
 			case s.rock.has&hasChild != 0:
 				add(dirKey(f.v.block(s.rock.child)), uint64(s.at))
@@ -128,6 +126,10 @@ func (f *FS) scanSubdirs(d dirRef) fsys.Scan {
 			}
 			return true
 		})
+		if isTruncated(err) {
+			return nil
+		}
+		return err
 	}
 }
 
@@ -143,6 +145,7 @@ func (f *FS) attributes(s *scratch) []byte {
 	for {
 		e, ok := s.susp.next()
 		if !ok {
+			s.fail(s.susp.err)
 			return list
 		}
 		if e.tag != tagAL || len(e.data) < 1 {
