@@ -270,19 +270,17 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d, err := wrapping.open(bytes.NewReader([]byte(tt.image)), tt.file)
-			got := ""
 			if err != nil {
-				got = err.Error()
-			} else {
-				got = d.Format
-			}
-			if got != tt.format {
-				t.Errorf("got %q, want %q", got, tt.format)
-			}
-			if err == nil {
-				if b := make([]byte, SectorSize); binfmt.ReadFull(d, b, 0) != nil || string(b) != sector {
-					t.Errorf("got %.10q in the first sector", b)
+				if err.Error() != tt.format {
+					t.Errorf("got error %v, want %q", err, tt.format)
 				}
+				return
+			}
+			if d.Format != tt.format {
+				t.Errorf("got %q, want %q", d.Format, tt.format)
+			}
+			if b := make([]byte, SectorSize); binfmt.ReadFull(d, b, 0) != nil || string(b) != sector {
+				t.Errorf("got %.10q in the first sector", b)
 			}
 		})
 	}
