@@ -195,6 +195,9 @@ func (j *createJob) check() (err error) {
 	if j.implant && (j.out.path == "-" || j.out.zst()) {
 		return usagef("--implant-md5 changes the image when it is complete: it needs a plain file as output")
 	}
+	if j.implant && j.opt.MD5 {
+		return usagef("--md5 and --implant-md5 exclude each other: the second would change what the first covers")
+	}
 	switch j.udf {
 	case "":
 	case "1.02":
@@ -310,7 +313,7 @@ func (j *createJob) write(ctx context.Context, tree *master.Tree, m *meter) (res
 			return err
 		}
 		m.start("checksum", 0)
-		return master.ImplantMD5(ctx, j.out.file, true, false, m.update)
+		return master.ImplantMD5(ctx, j.out.file, false, false, m.update)
 	})
 	return result, err
 }

@@ -7,12 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/image"
 	"github.com/isomount/isomount/pkg/isofs/master"
 )
@@ -51,8 +53,19 @@ func (o *outFile) check(a *app) error {
 		return usagef("--level: the output is not compressed; add --compress")
 	case o.path == "-" && isTerminal(a.out):
 		return usagef("standard output is a terminal; name a file with -o FILE, or use a pipe")
+	case o.path == "-":
+		return nil
 	}
-	return nil
+	return checkDir(filepath.Dir(o.path))
+}
+
+// checkDir looks whether there is a directory for an output.
+func checkDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "output", Path: dir, Err: fsys.ErrNotDir}
+	}
+	return err
 }
 
 // write calls fill with a writer for the image, which appears under its name
@@ -61,15 +74,11 @@ func (o *outFile) write(ctx context.Context, a *app, fill func(io.Writer) error)
 	if o.path == "-" {
 		return o.fill(ctx, a.out, fill)
 	}
-	err := master.Create(ctx, o.path, func(f *os.File) error {
+	return master.Create(ctx, o.path, func(f *os.File) error {
 		o.file = f
 		defer func() { o.file = nil }()
 		return o.fill(ctx, f, fill)
 	})
-	if err != nil && ctx.Err() == nil && !strings.Contains(err.Error(), o.path) {
-		err = fmt.Errorf("%s: %w", o.path, err)
-	}
-	return err
 }
 
 func (o *outFile) fill(ctx context.Context, w io.Writer, fill func(io.Writer) error) error {

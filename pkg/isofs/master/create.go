@@ -77,7 +77,7 @@ func namedTemp(path string) (*temp, error) {
 	name := tempName(path)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "create", Path: path, Err: errors.Unwrap(err)}
 	}
 	return &temp{f, name}, nil
 }

@@ -47,7 +47,8 @@ type ScanOptions struct {
 	// AllXattrs takes all of them instead of those in "user.",
 	// "security.capability", and ACLs.
 	AllXattrs bool
-	// Adjust, if not nil, may change the attributes of all that is taken.
+	// Adjust, if not nil, may change the attributes of all that is taken. The
+	// path is "" for directories that only the image has.
 	Adjust func(path string, a *fsys.Attr)
 	// Date is the time of directories that only the image has; default now.
 	Date time.Time
@@ -96,7 +97,12 @@ type scanner struct {
 // madeUp returns the attributes of a directory that only the image has.
 func (s *scanner) madeUp() fsys.Attr {
 	t := fsys.Time{Sec: s.opt.Date.Unix(), Nsec: uint32(s.opt.Date.Nanosecond())}
-	return fsys.Attr{Mode: fsys.TypeDir | 0o755, ModTime: t, AccTime: t, ChgTime: t}
+	a := fsys.Attr{Mode: fsys.TypeDir | 0o755, ModTime: t, AccTime: t, ChgTime: t}
+	if s.opt.Adjust != nil {
+		s.opt.Adjust("", &a)
+		a.Mode = a.Mode&fsys.PermMask | fsys.TypeDir
+	}
+	return a
 }
 
 // add puts one source into the tree.
