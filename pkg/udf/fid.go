@@ -169,14 +169,15 @@ func (s *scanner) take(b []byte) bool {
 }
 
 // resync moves to the next place where a descriptor may start: a multiple of
-// four with the right number.
+// four with a good tag.
 func (s *scanner) resync() {
 	for s.at += 4; s.at+fidSize <= s.end; s.at += 4 {
 		i := s.at - s.start
-		if i < 0 || i+2 > int64(s.n) {
+		if i < 0 || i+tagSize > int64(s.n) {
 			return // not in the buffer
 		}
-		if s.buf[i] == tagFileIdent&0xff && s.buf[i+1] == tagFileIdent>>8 {
+		b := s.buf[i:][:tagSize]
+		if b[0] == tagFileIdent&0xff && b[1] == tagFileIdent>>8 && tagChecksum(b) == b[4] {
 			return
 		}
 	}

@@ -3,6 +3,7 @@ package udf
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -258,18 +259,29 @@ func TestHostile(t *testing.T) {
 			tt.damage(d)
 			d.finish()
 			tt.damage(d)
-			start := time.Now()
+			before, start := heap(), time.Now()
 			f, err := Open(bytes.NewReader(d.img), int64(len(d.img)), Options{})
 			if err != nil {
 				t.Logf("refused: %v", err)
 			} else if err := fsystest.Exercise(f, fsystest.Limits{}); err != nil {
 				t.Error(err)
 			}
-			if took := time.Since(start); took > 5*time.Second {
+			if took := time.Since(start); took > 10*time.Second { // some hundred requests
 				t.Errorf("took %v", took)
+			}
+			if grown := int64(heap() - before); grown > 64<<20 {
+				t.Errorf("memory grew by %d bytes", grown)
 			}
 		})
 	}
+}
+
+// heap is how much memory the heap ever took from the system.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapSys
 }
 
 // patchLogical changes the logical volume descriptors.

@@ -62,7 +62,6 @@ type icb struct {
 	blocks    uint64 // logical blocks recorded
 	accessed  timestamp
 	modified  timestamp
-	created   timestamp // extended file entries only
 	changed   timestamp
 	eaICB     longAD
 	streams   longAD // stream directory ICB; extended file entries only
@@ -99,7 +98,7 @@ func parseICB(b []byte, off int64, a addr) (icb, error) {
 	e.accessed = parseTimestamp(&c) // RBP 72, 80
 	e.modified = parseTimestamp(&c) // RBP 84, 92
 	if extended {
-		e.created = parseTimestamp(&c) // RBP 104
+		c.Skip(12) // RBP 104: creation
 	}
 	e.changed = parseTimestamp(&c) // RBP 96, 116
 	c.Skip(4)                      // RBP 108, 128: checkpoint

@@ -60,11 +60,8 @@ func parseTag(b []byte, off int64) (tag, error) {
 // tagChecksum is the sum of the 16 bytes of a tag without the sum itself
 // (ECMA-167 3/7.2.3).
 func tagChecksum(b []byte) uint8 {
-	var sum uint8
-	for _, c := range b[:tagSize] {
-		sum += c
-	}
-	return sum - b[4]
+	b = b[:tagSize]
+	return b[0] + b[1] + b[2] + b[3] + b[5] + b[6] + b[7] + b[8] + b[9] + b[10] + b[11] + b[12] + b[13] + b[14] + b[15]
 }
 
 // checkCRC checks the descriptor at the start of b against its tag. A length

@@ -18,7 +18,6 @@ package udf
 import (
 	"fmt"
 	"io"
-	"math/bits"
 	"sync"
 
 	"github.com/isomount/isomount/pkg/binfmt"
@@ -102,16 +101,15 @@ func (f *FS) mount() error {
 		nsr = f.recognized()
 	}
 	var first error
-	for _, a := range f.anchors(nsr != "") {
-		f.sector = a.size
+	for a := range f.anchors(nsr != "" || f.opts.NoVRS) {
 		f.info = Info{Recognition: nsr, Anchor: a.sector}
 		if nsr == "" && !f.opts.NoVRS {
 			f.notef("no volume recognition sequence")
 		}
-		if a.sector != anchorLBA {
+		if a.sector != anchorLBA && a.sector != f.opts.Anchor && a.sector != f.sessionSector()+anchorLBA {
 			f.notef("anchor at %d missing, that at %d used", anchorLBA, a.sector)
 		}
-		err := f.load(a.anchor)
+		err := f.load(a)
 		if err == nil {
 			return nil
 		}
@@ -126,49 +124,6 @@ func (f *FS) mount() error {
 		first = binfmt.Corrupt(vrsStart, "%s volume without an anchor", nsr)
 	}
 	return first
-}
-
-// A sizedAnchor is an anchor with the sector size at which it was found.
-type sizedAnchor struct {
-	anchor
-	size int64
-}
-
-// anchors returns the anchors that are where they should be, for all sector
-// sizes, or else one found by searching the end of the image. An anchor tells
-// its own sector, so that the size that fits is no guess.
-func (f *FS) anchors(recognized bool) []sizedAnchor {
-	sizes := []int64{2048, 512, 4096, 1024, 8192, 16384, 32768}
-	if f.opts.BlockSize != 0 {
-		sizes = []int64{f.opts.BlockSize}
-	}
-	var found []sizedAnchor
-	for _, size := range sizes {
-		if !validBlock(size) {
-			continue
-		}
-		f.sector = size
-		for _, sector := range f.anchorSectors() {
-			if a, ok := f.readAnchor(sector); ok {
-				found = append(found, sizedAnchor{a, size})
-			}
-		}
-	}
-	for _, size := range sizes {
-		if len(found) > 0 || !recognized || !validBlock(size) {
-			break
-		}
-		f.sector = size
-		if a, ok := f.tailAnchor(); ok {
-			found = append(found, sizedAnchor{a, size})
-		}
-	}
-	return found
-}
-
-// validBlock tells whether size can be that of a sector or block.
-func validBlock(size int64) bool {
-	return size >= 512 && size <= 32768 && bits.OnesCount64(uint64(size)) == 1
 }
 
 // load reads the volume to which an anchor leads.

@@ -28,8 +28,7 @@ func (f *FS) loadVAT(maps []partMap, i int) error {
 	p := &f.parts[i]
 	base := &f.parts[p.base]
 	tries, first := 0, error(nil)
-	found := f.eachTail(func(sector int64, b []byte) bool {
-		off := sector * f.sector
+	found := f.eachTail(f.sector, func(off int64, b []byte) bool {
 		if b[1] != 1 || (b[0] != tagFile&0xff && b[0] != tagExtFile&0xff) || off < base.start || tries >= maxVATs {
 			return false
 		}
@@ -42,8 +41,8 @@ func (f *FS) loadVAT(maps []partMap, i int) error {
 			return false
 		}
 		p.vat = vat
-		if last := f.lastSector(); sector != last {
-			f.notef("virtual allocation table found %d blocks before the end", last-sector)
+		if n := f.lastSector() - off/f.sector; n != 0 {
+			f.notef("virtual allocation table found %d blocks before the end", n)
 		}
 		return true
 	})

@@ -318,6 +318,28 @@ func TestMeta(t *testing.T) {
 	fsystest.Test(t, f, want)
 }
 
+// TestProbeCost counts what it takes to say that a disc is UDF, or is not: a
+// read may be a round trip to a server.
+func TestProbeCost(t *testing.T) {
+	d := newDisc(t, kindPhysical, 2048)
+	sample(d)
+	iso := make([]byte, 20<<20)
+	copy(iso[32768:], "\x01CD001\x01")
+	for _, tt := range []struct {
+		name string
+		img  []byte
+		want int64
+	}{{"UDF", d.finish(), 20}, {"not UDF", iso, 60}} {
+		r := &counter{r: bytes.NewReader(tt.img)}
+		if _, err := Open(r, int64(len(tt.img)), Options{}); err != nil && !errors.Is(err, binfmt.ErrMagic) {
+			t.Error(err)
+		}
+		if got := r.n.Load(); got > tt.want {
+			t.Errorf("%s: %d reads, want at most %d", tt.name, got, tt.want)
+		}
+	}
+}
+
 type counter struct {
 	r io.ReaderAt
 	n atomic.Int64
