@@ -74,10 +74,21 @@ func (f ioFS) find(op, name string, follow bool) (Node, Attr, error) {
 	if !fs.ValidPath(name) {
 		return 0, Attr{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
-	w := ioWalk{fs: f.fs, rest: name, follow: follow}
-	p, err := w.run()
+	n, a, err := Resolve(f.fs, name, follow)
 	if err != nil {
 		return 0, Attr{}, &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	return n, a, nil
+}
+
+// Resolve finds a path from the root of a tree, names being any bytes. Links are
+// followed within the tree, as [IOFS] tells; one at the end only if follow is
+// set.
+func Resolve(f FS, path string, follow bool) (Node, Attr, error) {
+	w := ioWalk{fs: f, rest: path, follow: follow}
+	p, err := w.run()
+	if err != nil {
+		return 0, Attr{}, err
 	}
 	return p.node, p.attr, nil
 }

@@ -96,6 +96,34 @@ func TestIOFSLinks(t *testing.T) {
 	}
 }
 
+func TestResolve(t *testing.T) {
+	m, err := fsystest.NewMem(ioFiles())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		path   string
+		follow bool
+		mode   uint32 // type that is found
+		err    error
+	}{
+		{"", false, fsys.TypeDir, nil},
+		{"/dir//text", false, fsys.TypeFile, nil},
+		{"not\xffutf8", false, fsys.TypeFile, nil},
+		{"to-file", false, fsys.TypeLink, nil},
+		{"to-file", true, fsys.TypeFile, nil},
+		{"to-dir/sub/deep", false, fsys.TypeFile, nil},
+		{"outside", true, 0, fs.ErrNotExist},
+		{"dir/..", true, fsys.TypeDir, nil},
+		{"..", false, 0, fs.ErrNotExist},
+	} {
+		_, a, err := fsys.Resolve(m, tt.path, tt.follow)
+		if a.Mode&fsys.TypeMask != tt.mode || !errors.Is(err, tt.err) {
+			t.Errorf("%q: got mode %o, error %v, want %o, %v", tt.path, a.Mode, err, tt.mode, tt.err)
+		}
+	}
+}
+
 func TestIOFSInfo(t *testing.T) {
 	f := newIOFS(t, ioFiles())
 	info, err := fs.Stat(f, "dir/text")
