@@ -19,6 +19,7 @@ var rooms = map[string][]string{
 	"pkg/source":       {},
 	"pkg/mount":        {},
 	"pkg/ipc":          {},
+	"pkg/notify":       {},
 	"pkg/image":        {"pkg/binfmt", "pkg/source"},
 	"pkg/isofs":        {"pkg/binfmt", "pkg/fsys"},
 	"pkg/isofs/master": {"pkg/binfmt", "pkg/fsys"},

@@ -19,6 +19,9 @@ var bin string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if root := os.Getenv(readerVariable); root != "" {
+		os.Exit(runReader(root))
+	}
 	os.Exit(run(m))
 }
 

@@ -22,13 +22,17 @@ type config struct {
 	PerUser   int      `toml:"max-drives-per-user"`
 	Deadline  duration `toml:"deadline"`
 	IdleExit  duration `toml:"idle-exit"`
+	NoResend  bool     `toml:"no-resend"`
 	LogLevel  string   `toml:"log-level"`
 	LogFormat string   `toml:"log-format"`
 }
 
+// maxDrives is how many drives a service manager can keep.
+const maxDrives = 4096
+
 func defaults() config {
 	return config{
-		Cache: 64 << 20, MaxDrives: 4096, PerUser: 64, Deadline: duration(30 * time.Second),
+		Cache: 64 << 20, MaxDrives: maxDrives, PerUser: 64, Deadline: duration(30 * time.Second),
 		LogLevel: "info", LogFormat: logAuto,
 	}
 }
@@ -41,6 +45,7 @@ func (c *config) flags(f *pflag.FlagSet) {
 	f.IntVar(&c.PerUser, "max-drives-per-user", c.PerUser, "drives that one user other than root may have")
 	f.Var(&c.Deadline, "deadline", "answer EIO when an image takes longer than this, e.g. 30s")
 	f.Var(&c.IdleExit, "idle-exit", "end after this time without drives; 0 never")
+	f.BoolVar(&c.NoResend, "no-resend", c.NoResend, "do not ask the kernel to send requests again after a restart")
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "auto, text, json or journal")
 }
@@ -68,6 +73,8 @@ func (c *config) check() error {
 		return fmt.Errorf("cache of %s: at least 1M is needed", c.Cache.String())
 	case c.MaxDrives < 1 || c.PerUser < 1:
 		return errors.New("max-drives and max-drives-per-user must be at least 1")
+	case c.MaxDrives > maxDrives:
+		return fmt.Errorf("max-drives: %d at most", maxDrives)
 	case c.Deadline <= 0:
 		return errors.New("deadline must be more than 0")
 	case c.IdleExit < 0:

@@ -18,12 +18,36 @@ import (
 var version = "unknown"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
-	if err != nil {
+	if err == nil {
+		return
+	}
+	if _, said := errors.AsType[exitError](err); !said {
 		fmt.Fprintf(os.Stderr, "isomountd: %v\n", err)
-		os.Exit(exitCode(err))
+	}
+	os.Exit(exitCode(err))
+}
+
+// errInterrupted is the cause of a context that SIGINT has ended: it ends the
+// drives as well, where SIGTERM lets the next process go on with them.
+var errInterrupted = errors.New("interrupted")
+
+// untilSignal returns a context that ends with SIGINT or SIGTERM.
+func untilSignal() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		if s := <-signals; s == syscall.SIGINT {
+			cancel(errInterrupted)
+		}
+		cancel(nil)
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
 	}
 }
 
@@ -38,6 +62,9 @@ const (
 var errUsage = errors.New("usage")
 
 func exitCode(err error) int {
+	if code, ok := errors.AsType[exitError](err); ok && code > 0 {
+		return int(code)
+	}
 	switch {
 	case errors.Is(err, errUsage):
 		return exitUsage
@@ -56,7 +83,8 @@ it by hand.
 The daemon stays in the foreground. It listens on the socket that systemd
 passed to it, else on $ISOMOUNT_SOCKET, else on $XDG_RUNTIME_DIR/isomount/socket
 (root: /run/isomountd/socket). It opens no files that clients name, mounts
-nothing and needs no privileges. SIGTERM ends it cleanly.
+nothing and needs no privileges. SIGINT ends it and its drives; SIGTERM too, unless
+systemd or a keeper (--keep) will start another that goes on with the drives.
 
 Flags, each also a key of the configuration file (see isomountd(8)):
 `
@@ -69,6 +97,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.Usage = func() {}
 	c.flags(flags)
 	file := flags.String("config", "", "read this file instead of "+defaultFile())
+	keep := flags.Bool("keep", false, "serve from a child process, and start another when it ends")
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	help := flags.BoolP("help", "h", false, "print this text and exit")
 	if err := flags.Parse(args); err != nil {
@@ -88,6 +117,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w%w", err, hidden{errUsage})
 	}
+	if *keep && !isKept() {
+		return runKeeper(ctx, c)
+	}
 	return serve(ctx, c)
 }
 
@@ -106,6 +138,7 @@ func configure(args []string, file string) (config, error) {
 	again := pflag.NewFlagSet("isomountd", pflag.ContinueOnError)
 	c.flags(again)
 	again.String("config", "", "")
+	again.Bool("keep", false, "")
 	if err := again.Parse(args); err != nil {
 		return c, err
 	}

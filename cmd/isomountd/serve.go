@@ -14,13 +14,26 @@ import (
 	"github.com/isomount/isomount/pkg/drive"
 	"github.com/isomount/isomount/pkg/ipc"
 	"github.com/isomount/isomount/pkg/mount"
+	"github.com/isomount/isomount/pkg/notify"
 )
 
 // errRunning reports that another daemon has the socket.
 var errRunning = ipc.ErrRunning
 
-// drainTime is how long a daemon that ends waits for its drives.
-const drainTime = 10 * time.Second
+const (
+	drainTime    = 10 * time.Second // for drives to end
+	handOverTime = time.Second      // for calls to end when another process goes on
+	adoptTime    = 2 * time.Second  // for images to answer before clients are served
+)
+
+// A daemon is this process.
+type daemon struct {
+	c       config
+	log     *zap.Logger
+	manager *notify.Manager // nil: none
+	handler *handler
+	server  *ipc.Server
+}
 
 // serve runs the daemon until ctx ends or it has been idle long enough.
 func serve(ctx context.Context, c config) error {
@@ -29,88 +42,137 @@ func serve(ctx context.Context, c config) error {
 		return fmt.Errorf("%w%w", err, hidden{errUsage})
 	}
 	defer func() { _ = log.Sync() }() // stderr cannot always be synced
-	sectors, err := cache.New(int64(c.Cache))
+	old, err := inherit()
 	if err != nil {
 		return err
 	}
-	h := &handler{cache: sectors, since: time.Now(), watchers: map[chan<- ipc.Event]struct{}{}}
-	h.drives = drive.New(drive.Options{
-		Cache: sectors, Log: log, PerUser: c.PerUser, Total: c.MaxDrives, Deadline: time.Duration(c.Deadline), Changed: h.tell,
-	})
-	listener, err := listen(c.Socket)
+	d, err := newDaemon(c, log)
 	if err != nil {
 		return err
 	}
-	server := &ipc.Server{Handler: h, Version: version, Trace: func(call ipc.Call) { trace(log, call) }}
-	return runServer(ctx, log, c, h, server, listener)
+	listener := old.listener
+	if listener == nil {
+		if listener, err = listen(c.Socket); err != nil {
+			return err
+		}
+	}
+	if err := d.takeOver(ctx, old); err != nil {
+		return err
+	}
+	return d.run(ctx, listener)
 }
 
-// runServer answers clients until it is time to end, and ends.
-func runServer(ctx context.Context, log *zap.Logger, c config, h *handler, server *ipc.Server, l net.Listener) error {
+func newDaemon(c config, log *zap.Logger) (*daemon, error) {
+	manager, err := notify.Dial()
+	if err != nil {
+		return nil, err
+	}
+	sectors, err := cache.New(int64(c.Cache))
+	if err != nil {
+		return nil, err
+	}
+	h := &handler{cache: sectors, since: time.Now(), watchers: map[chan<- ipc.Event]struct{}{}}
+	o := drive.Options{
+		Cache: sectors, Log: log, PerUser: c.PerUser, Total: c.MaxDrives, Deadline: time.Duration(c.Deadline),
+		NoResend: c.NoResend, Changed: h.tell,
+	}
+	if manager != nil {
+		o.Store = manager
+	}
+	h.drives = drive.New(o)
+	server := &ipc.Server{Handler: h, Version: version, Trace: func(call ipc.Call) { trace(log, call) }}
+	return &daemon{c: c, log: log, manager: manager, handler: h, server: server}, nil
+}
+
+// run answers clients until it is time to end, and ends.
+func (d *daemon) run(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(context.WithoutCancel(ctx), l) }()
-	log.Info("ready", zap.Stringer("socket", l.Addr()), zap.String("version", version), zap.Int("pid", os.Getpid()))
-	if err := notify(notifyReady); err != nil {
-		log.Warn("the service manager was not told", zap.Error(err))
-	}
-	if c.IdleExit > 0 {
-		go whenIdle(ctx, h.drives, server, time.Duration(c.IdleExit), cancel)
+	go func() { served <- d.server.Serve(context.WithoutCancel(ctx), l) }()
+	d.log.Info("ready", zap.Stringer("socket", l.Addr()), zap.String("version", version), zap.Int("pid", os.Getpid()))
+	d.tell(notify.Ready)
+	if d.c.IdleExit > 0 {
+		go whenIdle(ctx, d.handler.drives, d.server, time.Duration(d.c.IdleExit), cancel)
 	}
 	select {
 	case err := <-served:
 		return err
 	case <-ctx.Done():
 	}
-	return stop(log, h.drives, server, served)
+	d.tell(notify.Stopping)
+	if d.manager != nil && !errors.Is(context.Cause(ctx), errInterrupted) {
+		return d.handOver(ctx, served)
+	}
+	return d.stop(ctx, served)
+}
+
+// tell tells the service manager a state.
+func (d *daemon) tell(state string) {
+	if err := d.manager.Tell(state); err != nil {
+		d.log.Warn("the service manager was not told", zap.Error(err))
+	}
+}
+
+// handOver ends the process and not the drives, which are served to the last
+// moment. If there are none, nothing is left to keep.
+func (d *daemon) handOver(ctx context.Context, served <-chan error) error {
+	n, _ := d.handler.drives.Len()
+	d.log.Info("handing over", zap.Int("drives", n))
+	ctx, cancel := timeout(ctx, handOverTime)
+	defer cancel()
+	if err := d.server.Shutdown(ctx); err != nil {
+		d.log.Warn("calls were cut off", zap.Error(err))
+	}
+	if err := <-served; !errors.Is(err, ipc.ErrServerClosed) {
+		d.log.Warn("the server ended", zap.Error(err))
+	}
+	if n, _ := d.handler.drives.Len(); n == 0 {
+		return d.manager.Remove(crashName)
+	}
+	return nil
 }
 
 // stop ends the drives and then the server. Drives whose mount this process may
 // take away are unmounted; programs that still have files open keep them until
 // they close them, or the process has ended.
-func stop(log *zap.Logger, drives *drive.Manager, server *ipc.Server, served <-chan error) error {
-	log.Info("ending")
-	if err := notify(notifyStopping); err != nil {
-		log.Warn("the service manager was not told", zap.Error(err))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+func (d *daemon) stop(ctx context.Context, served <-chan error) error {
+	d.log.Info("ending")
+	ctx, cancel := timeout(ctx, drainTime)
 	defer cancel()
-	for _, d := range drives.List(0) {
-		if err := mount.Unmount(ctx, d.MountPoint, true); err != nil {
-			log.Warn("drive could not be unmounted", zap.Int("drive", d.Number), zap.Error(err))
-			continue
-		}
-		if d.Made {
-			if err := mount.RemoveMade(d.MountPoint); err != nil {
-				log.Warn("mount point could not be removed", zap.Int("drive", d.Number), zap.Error(err))
-			}
-		}
+	for _, info := range d.handler.drives.List(0) {
+		d.unmount(ctx, &info)
 	}
-	err := server.Shutdown(ctx)
+	err := d.server.Shutdown(ctx)
 	if serr := <-served; !errors.Is(serr, ipc.ErrServerClosed) {
 		err = errors.Join(err, serr)
 	}
-	if derr := drives.Close(ctx); derr != nil {
-		log.Warn("ending all the same", zap.Error(derr))
+	if derr := d.handler.drives.Close(ctx); derr != nil {
+		d.log.Warn("ending all the same", zap.Error(derr))
 	}
-	return err
+	return errors.Join(err, d.manager.Remove(crashName))
 }
 
-// listen takes the socket that the service manager passed, or makes one.
-func listen(path string) (net.Listener, error) {
-	files, err := ipc.Inherited()
-	if err != nil {
-		return nil, err
+func (d *daemon) unmount(ctx context.Context, info *drive.Info) {
+	log := d.log.With(zap.Int("drive", info.Number))
+	if err := mount.Unmount(ctx, info.MountPoint, true); err != nil {
+		log.Warn("drive could not be unmounted", zap.Error(err))
+		return
 	}
-	for _, f := range files {
-		if l, err := ipc.FileListener(f); err == nil {
-			return l, nil
+	if info.Made {
+		if err := mount.RemoveMade(info.MountPoint); err != nil {
+			log.Warn("mount point could not be removed", zap.Error(err))
 		}
 	}
-	if len(files) > 0 {
-		return nil, errors.New("the service manager passed descriptors, and none is a socket to listen on")
-	}
+}
+
+// timeout gives what has to be done even though ctx has ended its time.
+func timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
+}
+
+// listen makes the socket.
+func listen(path string) (*ipc.Listener, error) {
 	if path == "" {
 		path = ipc.SocketPath()
 	}

@@ -1,9 +1,10 @@
 // Package drive owns the discs that are mounted: which numbers they have, whose
 // they are, and when they end.
 //
-// Start with [New], then [Manager.Mount] for each image and the FUSE device of
-// the mount that its client made. A drive ends when its mount does; the package
-// neither mounts nor unmounts, and opens no path.
+// Start with [New], take over with [Manager.Inherit] what the process before
+// left, then [Manager.Mount] for each image and the FUSE device of the mount
+// that its client made. A drive ends when its mount does, not with the process;
+// the package neither mounts nor unmounts, and opens no path.
 package drive
 
 import (
@@ -50,15 +51,20 @@ type Info struct {
 
 // A drive is one disc and its mount.
 type drive struct {
-	number int
-	spec   Spec
+	number  int
+	spec    Spec
+	device  *os.File
+	journal *fusefs.Journal // nil: the drive ends with the process
+	since   time.Time
+	ended   chan struct{} // closed when nothing of it is left
+
+	// Guarded by Manager.mu until the drive is served.
 	size   int64
 	meta   *cache.Reader
-	volume *volume.Volume
+	close  func() error
+	volume *volume.Volume // nil while the image is not read
 	server *fusefs.Server
-	since  time.Time
-	ended  chan struct{} // closed when nothing of it is left
-	state  State         // guarded by Manager.mu
+	state  State // guarded by Manager.mu
 }
 
 // A Spec is what a client asks to have mounted.
@@ -72,9 +78,23 @@ type Spec struct {
 	GID        uint32
 }
 
-// open reads the disc so far that its tree can be shown.
-func open(spec Spec, c *cache.Cache) (*drive, error) {
-	d := &drive{spec: spec, state: Starting, since: time.Now(), ended: make(chan struct{})}
+func newDrive(spec Spec) *drive {
+	return &drive{spec: spec, state: Starting, since: time.Now(), ended: make(chan struct{})}
+}
+
+// A disc is an image that has been read so far that its tree can be shown.
+type disc struct {
+	size   int64
+	meta   *cache.Reader
+	blocks *cache.Blocks // what was decompressed
+	volume *volume.Volume
+}
+
+// metaShare is how many bytes of the sector cache the metadata of one local
+// image may hold. What goes beyond is in the page cache of the kernel.
+const metaShare = 4 << 20
+
+func open(spec Spec, c *cache.Cache) (*disc, error) {
 	o, err := volume.ParseOptions(spec.Options, fsys.Owner{UID: spec.UID, GID: spec.GID})
 	if err != nil {
 		return nil, err
@@ -83,23 +103,34 @@ func open(spec Spec, c *cache.Cache) (*drive, error) {
 	if err != nil {
 		return nil, err
 	}
-	disc, err := image.Open(file, spec.Path)
+	data, err := image.Open(file, spec.Path)
 	if err != nil {
 		return nil, err
 	}
-	d.size = disc.Size()
-	d.meta = c.Reader(disc, disc.Size())
-	d.volume, err = volume.Open(volume.Disc{Data: disc, Meta: d.meta, Size: disc.Size()}, o)
+	d := &disc{size: data.Size(), meta: c.ReaderWithin(data, data.Size(), metaShare), blocks: c.Blocks()}
+	d.volume, err = volume.Open(volume.Disc{Data: data, Meta: d.meta, Size: d.size, Blocks: d.blocks}, o)
 	if err != nil {
-		return nil, errors.Join(err, d.meta.Close())
+		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
 }
 
-// release lets go of everything that the drive holds, the image included.
+// close gives back what the disc holds of the cache.
+func (d *disc) close() error { return errors.Join(d.meta.Close(), d.blocks.Close()) }
+
+// insert puts a disc into the drive.
+func (d *drive) insert(disc *disc) {
+	d.size, d.meta, d.volume, d.close = disc.size, disc.meta, disc.volume, disc.close
+}
+
+// release lets go of what the drive made for itself.
 func (d *drive) release() {
-	_ = d.meta.Close() // nothing was written
-	_ = d.spec.Image.Close()
+	if d.close != nil {
+		_ = d.close() // nothing was written
+	}
+	if d.journal != nil {
+		_ = d.journal.Close()
+	}
 }
 
 var (

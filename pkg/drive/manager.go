@@ -3,7 +3,6 @@ package drive
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/isomount/isomount/pkg/cache"
+	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/fusefs"
 )
 
@@ -24,6 +24,8 @@ type Options struct {
 	PerUser  int           // drives a user other than root may have; 0: 64
 	Total    int           // drives in all; 0: 4096
 	Deadline time.Duration // for one request, see fusefs.Options
+	NoResend bool          // see fusefs.Options
+	Store    Store         // nil: drives end with the process
 
 	// Changed, if not nil, is called when a drive has come or gone.
 	Changed func(Info, Change)
@@ -50,11 +52,12 @@ type Manager struct {
 	buffers fusefs.Buffers
 	wg      sync.WaitGroup // of the drives that are served
 
-	mu     sync.Mutex // guards the fields below, and what drive says; not held over I/O
-	drives map[int]*drive
-	opens  map[uint32]int // drives of a user that are being opened
-	closed bool
-	change chan struct{} // closed and renewed when a drive comes or goes
+	mu      sync.Mutex // guards the fields below, and what drive says; not held over I/O
+	drives  map[int]*drive
+	strange map[int]bool   // numbers of drives of another version, see Inherit
+	opens   map[uint32]int // drives of a user that are being opened
+	closed  bool
+	change  chan struct{} // closed and renewed when a drive comes or goes
 }
 
 // New returns a manager without drives.
@@ -67,24 +70,28 @@ func New(o Options) *Manager {
 	}
 	o.PerUser = cmp.Or(o.PerUser, defaultPerUser)
 	o.Total = cmp.Or(o.Total, defaultTotal)
-	return &Manager{o: o, drives: map[int]*drive{}, opens: map[uint32]int{}, change: make(chan struct{})}
+	return &Manager{
+		o: o, drives: map[int]*drive{}, strange: map[int]bool{}, opens: map[uint32]int{}, change: make(chan struct{}),
+	}
 }
 
 // Probe reads the disc of an image and tells what Mount would show. The image
 // stays the caller's.
 func (m *Manager) Probe(spec Spec) (Info, error) {
-	d, err := open(spec, m.o.Cache)
+	disc, err := open(spec, m.o.Cache)
 	if err != nil {
 		return Info{}, err
 	}
+	d := newDrive(spec)
+	d.insert(disc)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.info(d), d.meta.Close()
+	return m.info(d), d.close()
 }
 
 // Mount serves the disc of an image on the FUSE device of its mount and returns
-// when the kernel and the drive understand each other. Image and device belong
-// to the manager unless Mount fails.
+// when the kernel and the drive understand each other, and a successor could go
+// on. Image and device belong to the manager unless Mount fails.
 func (m *Manager) Mount(ctx context.Context, spec Spec, device *os.File) (Info, error) {
 	if err := checkDevice(device); err != nil {
 		return Info{}, err
@@ -92,48 +99,100 @@ func (m *Manager) Mount(ctx context.Context, spec Spec, device *os.File) (Info, 
 	if err := m.admit(spec.UID); err != nil {
 		return Info{}, err
 	}
-	d, err := m.open(spec, device)
-	if err != nil {
+	d := newDrive(spec)
+	d.device = device
+	if err := m.place(d); err != nil {
 		return Info{}, err
 	}
-	m.wg.Go(func() { m.serve(d, device) })
+	if err := m.start(ctx, d); err != nil {
+		m.remove(d, false)
+		return Info{}, err
+	}
+	m.wg.Go(func() { m.serve(d) }) //nolint:contextcheck // a drive outlives the call that made it
 	if err := d.server.Ready(ctx); err != nil {
 		// The drive ends with the mount, which the client now takes back.
 		return Info{}, fmt.Errorf("drive %d: %w", d.number, err)
 	}
-	m.mu.Lock()
-	if d.state == Starting {
-		d.state = Mounted
-	}
-	info := m.info(d)
-	m.mu.Unlock()
-	m.o.Log.Info("drive mounted", zap.Int("drive", d.number), zap.String("image", spec.Path), zap.String("at", spec.MountPoint), zap.Uint32("uid", spec.UID))
+	info := m.mounted(d)
+	m.log(d).Info("drive mounted", zap.String("at", spec.MountPoint), zap.Uint32("uid", spec.UID))
 	m.o.Changed(info, Came)
 	return info, nil
 }
 
-// open makes a drive that was admitted and gives it a number.
-func (m *Manager) open(spec Spec, device *os.File) (*drive, error) {
-	d, err := open(spec, m.o.Cache)
+// mounted notes that a drive works, and describes it.
+func (m *Manager) mounted(d *drive) Info {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.opens[spec.UID]--; m.opens[spec.UID] == 0 {
-		delete(m.opens, spec.UID)
+	if d.state == Starting {
+		d.state = Mounted
+	}
+	return m.info(d)
+}
+
+// place reads the disc of a drive that was admitted and gives it a number.
+func (m *Manager) place(d *drive) error {
+	disc, err := open(d.spec, m.o.Cache)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.opens[d.spec.UID]--; m.opens[d.spec.UID] == 0 {
+		delete(m.opens, d.spec.UID)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for m.drives[d.number] != nil {
+	d.insert(disc)
+	for m.drives[d.number] != nil || m.strange[d.number] {
 		d.number++
-	}
-	log := m.o.Log.With(zap.Int("drive", d.number), zap.String("image", spec.Path))
-	d.server, err = fusefs.New(d.volume.FS, device, fusefs.Options{Log: log, Buffers: &m.buffers, Deadline: m.o.Deadline})
-	if err != nil {
-		return nil, errors.Join(err, d.meta.Close())
 	}
 	m.drives[d.number] = d
 	m.changed()
-	return d, nil
+	return nil
+}
+
+// start stores what a successor needs and makes the server.
+func (m *Manager) start(ctx context.Context, d *drive) error {
+	if m.o.Store != nil {
+		if err := m.keep(ctx, d); err != nil {
+			return fmt.Errorf("drive %d: %w", d.number, err)
+		}
+	}
+	server, err := m.newServer(d, d.volume.FS)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	d.server = server
+	m.mu.Unlock()
+	return nil
+}
+
+func (m *Manager) newServer(d *drive, fs fsys.FS) (*fusefs.Server, error) {
+	return fusefs.New(fs, d.device, fusefs.Options{
+		Log: m.log(d), Buffers: &m.buffers, Journal: d.journal, Deadline: m.o.Deadline, NoResend: m.o.NoResend,
+	})
+}
+
+// log returns a logger that names the drive.
+func (m *Manager) log(d *drive) *zap.Logger {
+	return m.o.Log.With(zap.Int("drive", d.number), zap.String("image", d.spec.Path))
+}
+
+// remove takes a drive away. What it holds is released before its number is
+// free; image and device stay open if the caller wants them back.
+func (m *Manager) remove(d *drive, files bool) Info {
+	m.forget(d.number)
+	d.release()
+	if files {
+		_ = d.device.Close()
+		_ = d.spec.Image.Close()
+	}
+	m.mu.Lock()
+	info := m.info(d)
+	delete(m.drives, d.number)
+	m.changed()
+	m.mu.Unlock()
+	close(d.ended)
+	return info
 }
 
 // admit counts a drive that is being opened against the limits.
@@ -163,28 +222,18 @@ func (m *Manager) admit(uid uint32) error {
 }
 
 // serve runs a drive until its mount is gone, and lets its number free.
-func (m *Manager) serve(d *drive, device *os.File) {
+func (m *Manager) serve(d *drive) {
 	stop := context.AfterFunc(d.server.Ended(), func() { m.setState(d, Ending) })
 	err := d.server.Serve()
 	stop()
-	_ = device.Close()
-	d.release()
-
-	log := m.o.Log.With(zap.Int("drive", d.number), zap.String("image", d.spec.Path))
 	change := Went
 	if err != nil {
 		change = Failed
-		log.Error("drive ended", zap.Error(err))
+		m.log(d).Error("drive ended", zap.Error(err))
 	} else {
-		log.Info("drive ended")
+		m.log(d).Info("drive ended")
 	}
-	m.mu.Lock()
-	info := m.info(d)
-	delete(m.drives, d.number)
-	m.changed()
-	m.mu.Unlock()
-	close(d.ended)
-	m.o.Changed(info, change)
+	m.o.Changed(m.remove(d, true), change)
 }
 
 func (m *Manager) setState(d *drive, s State) {
@@ -274,7 +323,10 @@ func (m *Manager) info(d *drive) Info {
 	i := Info{
 		Number: d.number, Image: d.spec.Path, Size: d.size, MountPoint: d.spec.MountPoint, Made: d.spec.Made,
 		UID: d.spec.UID, State: d.state, Since: d.since, Options: d.spec.Options,
-		Label: d.volume.Report.Label, FS: d.volume.Report.Shown(), Report: d.volume.Report, Cache: d.meta.Stats(),
+	}
+	if d.volume != nil {
+		i.Label, i.FS, i.Report = d.volume.Report.Label, d.volume.Report.Shown(), d.volume.Report
+		i.Cache = d.meta.Stats()
 	}
 	if d.server != nil {
 		i.Requests = d.server.Stats()

@@ -162,3 +162,13 @@ func (s *Server) refuseLeft(i int) {
 	}
 	h.Length = 0
 }
+
+// Suspects tells whether a request in the journal may have ended a process.
+func (j *Journal) Suspects() bool {
+	for i := range slotCount {
+		if j.held(i) && j.row(i).crashes() > 0 {
+			return true
+		}
+	}
+	return false
+}
