@@ -49,7 +49,7 @@ func startDaemon(ctx context.Context) (*ipc.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	// The daemon outlives this process, so ctx must not end it.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, "--idle-exit="+idleExit)
 	cmd.Dir = "/"

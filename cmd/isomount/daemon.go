@@ -21,7 +21,7 @@ func statsCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer client.Close()
+			defer func() { _ = client.Close() }()
 			s, err := client.Stats(c.Context())
 			if err != nil {
 				return err
@@ -60,7 +60,7 @@ Other commands do so by themselves.`,
 			if err != nil {
 				return err
 			}
-			defer client.Close()
+			defer func() { _ = client.Close() }()
 			p, err := client.Ping(c.Context())
 			if err != nil {
 				return err

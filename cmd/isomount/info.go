@@ -64,7 +64,7 @@ func driveReport(ctx context.Context, name string) (*volume.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	reply, err := client.Info(ctx, &ipc.InfoRequest{Drive: name})
 	if err != nil {
 		return nil, err

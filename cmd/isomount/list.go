@@ -26,7 +26,7 @@ func listCommand(a *app) *cobra.Command {
 				return err // without a daemon there are no drives
 			}
 			if client != nil {
-				defer client.Close()
+				defer func() { _ = client.Close() }()
 			}
 			if asJSON {
 				return a.json(append([]ipc.Drive{}, drives...))

@@ -84,12 +84,12 @@ func (j *mountJob) run(ctx context.Context) (*ipc.Drive, []string, error) {
 	if err := j.open(); err != nil {
 		return nil, nil, err
 	}
-	defer j.file.Close()
+	defer func() { _ = j.file.Close() }()
 	client, err := connectOrStart(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	probed, err := client.Probe(ctx, &ipc.ProbeRequest{Image: ipc.Path(j.image), Options: j.options}, j.file)
 	if err != nil {
 		return nil, nil, err
@@ -151,9 +151,9 @@ func (j *mountJob) mount(ctx context.Context, client *ipc.Client) (*ipc.MountRep
 		Image: ipc.Path(j.image), Mountpoint: ipc.Path(m.Point()), Made: j.made, Options: j.options,
 	}, j.file, m.Device())
 	if err != nil {
-		return nil, errors.Join(err, m.Abort())
+		return nil, errors.Join(err, m.Abort()) //nolint:contextcheck // also when ctx has ended
 	}
-	return reply, m.Attach()
+	return reply, m.Attach() //nolint:contextcheck // a mount is not left half-way
 }
 
 func hasOption(list, name string) bool {

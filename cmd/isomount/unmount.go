@@ -43,7 +43,7 @@ func (a *app) unmount(ctx context.Context, words []string, lazy bool) error {
 		return err
 	}
 	if client != nil {
-		defer client.Close()
+		defer func() { _ = client.Close() }()
 	}
 	var targets []ipc.Drive
 	var failed error
