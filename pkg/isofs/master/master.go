@@ -19,6 +19,7 @@ import (
 	"context"
 	"crypto/md5"
 	"errors"
+	"hash"
 	"io"
 	"time"
 )
@@ -95,10 +96,11 @@ func Write(ctx context.Context, w io.Writer, t *Tree, opt Options, progress Prog
 	if err != nil {
 		return Result{}, err
 	}
-	o := newOutput(ctx, w, m.next*blockSize, progress)
+	var h hash.Hash
 	if m.sums != nil {
-		o.hash = md5.New()
+		h = md5.New()
 	}
+	o := newOutput(ctx, w, m.next*blockSize, h, progress)
 	if err := o.close(m.writeTo(o)); err != nil {
 		return Result{}, err
 	}

@@ -171,6 +171,10 @@ func dChar(r rune) byte {
 	return '_'
 }
 
+// jolietForbidden are the characters that Joliet names may not have, beside
+// control characters.
+const jolietForbidden = `*/:;?\`
+
 // Longest Joliet names in UTF-16 units, without the version.
 const (
 	maxJoliet     = 64  // Joliet "directory record file identifier length"
@@ -180,6 +184,12 @@ const (
 // appendJoliet appends a Joliet identifier without its version: UCS-2, big
 // endian, with surrogate pairs for what UCS-2 lacks.
 func appendJoliet(b []byte, name string, limit int, seq uint32) []byte {
+	if seq == 0 && len(name) <= limit && isPlainJoliet(name) {
+		for i := range len(name) {
+			b = append(b, 0, name[i])
+		}
+		return b
+	}
 	stem, ext := splitExt(name)
 	s, e := jolietUnits(stem), jolietUnits(ext)
 	if ext != "" {
@@ -196,6 +206,16 @@ func appendJoliet(b []byte, name string, limit int, seq uint32) []byte {
 	return appendUnits(b, e)
 }
 
+// isPlainJoliet tells whether a name is of ASCII that Joliet allows: most are.
+func isPlainJoliet(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c < ' ' || c >= utf8.RuneSelf || strings.IndexByte(jolietForbidden, c) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func appendUnits(b []byte, units []uint16) []byte {
 	for _, u := range units {
 		b = append(b, byte(u>>8), byte(u))
@@ -210,7 +230,7 @@ func jolietUnits(s string) []uint16 {
 	for i, r := range s {
 		switch {
 		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"),
-			r < ' ', strings.ContainsRune(`*/:;?\`, r):
+			r < ' ', strings.ContainsRune(jolietForbidden, r):
 			r = '_'
 		}
 		units = utf16.AppendRune(units, r)

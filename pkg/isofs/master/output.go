@@ -6,6 +6,8 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"os"
+	"time"
 )
 
 const (
@@ -25,56 +27,76 @@ type output struct {
 	pos      int64 // bytes taken so far
 	total    int64
 	progress Progress
-	hash     hash.Hash // of everything, or nil
+	hash     hash.Hash // of everything, or nil; only the goroutine uses it
 
-	full   chan []byte
+	full   chan piece
 	empty  chan []byte
 	result chan error // of the goroutine, when it has ended
 	ended  bool       // result has been received
+	stop   func() bool
 }
 
-func newOutput(ctx context.Context, w io.Writer, total int64, progress Progress) *output {
+// A piece is what the goroutine gets at a time.
+type piece struct {
+	p   []byte
+	sum chan<- [md5.Size]byte // where to send the sum of all up to here, or nil
+}
+
+// newOutput returns an output to w, which computes checksums if hash is not nil.
+func newOutput(ctx context.Context, w io.Writer, total int64, h hash.Hash, progress Progress) *output {
 	o := &output{
-		ctx: ctx, buf: make([]byte, 0, bufferSize), total: total, progress: progress,
-		full: make(chan []byte, buffers), empty: make(chan []byte, buffers), result: make(chan error, 1),
+		stop: func() bool { return true },
+		ctx:  ctx, buf: make([]byte, 0, bufferSize), total: total, progress: progress, hash: h,
+		full: make(chan piece, buffers), empty: make(chan []byte, buffers), result: make(chan error, 1),
 	}
 	for range buffers - 1 {
 		o.empty <- make([]byte, 0, bufferSize)
 	}
 	go o.drain(w)
+	if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		// A pipe that nobody reads must not hold up who cancels. What cannot
+		// have a deadline says so, and is not helped.
+		o.stop = context.AfterFunc(ctx, func() { _ = d.SetWriteDeadline(time.Unix(1, 0)) })
+	}
 	return o
 }
 
-// drain writes full buffers until there will be no more, or one could not be written.
+// drain writes full buffers until there will be no more, or one could not be
+// written. Checksums are computed here, beside those of files.
 func (o *output) drain(w io.Writer) {
-	for p := range o.full {
-		n, err := w.Write(p)
-		if err == nil && n < len(p) {
+	for x := range o.full {
+		if o.hash != nil {
+			o.hash.Write(x.p)
+		}
+		n, err := w.Write(x.p)
+		if err == nil && n < len(x.p) {
 			err = io.ErrShortWrite
 		}
 		if err != nil {
 			o.result <- err
 			return
 		}
-		o.empty <- p[:0]
+		if x.sum != nil {
+			x.sum <- [md5.Size]byte(o.hash.Sum(nil))
+		}
+		o.empty <- x.p[:0]
 	}
 	o.result <- nil
 }
 
 // flush hands on what is in the buffer.
-func (o *output) flush() error {
+func (o *output) flush() error { return o.send(nil) }
+
+func (o *output) send(sum chan<- [md5.Size]byte) error {
 	if err := o.ctx.Err(); err != nil {
 		return err
 	}
-	if o.hash != nil {
-		o.hash.Write(o.buf)
-	}
-	o.full <- o.buf
+	o.full <- piece{o.buf, sum}
 	select {
 	case o.buf = <-o.empty:
 	case err := <-o.result:
 		o.ended = true
-		return err
+		return o.cause(err)
 	}
 	if o.progress != nil {
 		o.progress(o.pos, o.total)
@@ -85,6 +107,7 @@ func (o *output) flush() error {
 // close writes the rest, unless something failed before, and waits for the
 // goroutine to end.
 func (o *output) close(failed error) error {
+	defer o.stop()
 	if failed == nil {
 		failed = o.flush()
 	}
@@ -95,6 +118,14 @@ func (o *output) close(failed error) error {
 	err := <-o.result
 	if failed != nil {
 		return failed
+	}
+	return o.cause(err)
+}
+
+// cause returns the error of the context if that is why the writer failed.
+func (o *output) cause(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) && o.ctx.Err() != nil {
+		return o.ctx.Err()
 	}
 	return err
 }
@@ -160,9 +191,15 @@ func (o *output) sum() (sum [md5.Size]byte, err error) {
 	if o.hash == nil {
 		return sum, errNoSum
 	}
-	if err := o.flush(); err != nil {
+	answer := make(chan [md5.Size]byte, 1)
+	if err := o.send(answer); err != nil {
 		return sum, err
 	}
-	o.hash.Sum(sum[:0])
-	return sum, nil
+	select {
+	case sum = <-answer:
+		return sum, nil
+	case err := <-o.result:
+		o.ended = true
+		return sum, o.cause(err)
+	}
 }

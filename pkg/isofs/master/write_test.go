@@ -218,7 +218,7 @@ func headOf(t *testing.T, tree *Tree, opt Options) []byte {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	o := newOutput(t.Context(), &b, 0, nil)
+	o := newOutput(t.Context(), &b, 0, nil, nil)
 	for _, s := range m.sections {
 		if s.what == "files" {
 			break
@@ -299,6 +299,27 @@ func TestCancel(t *testing.T) {
 			t.Errorf("went on to byte %d", done)
 		}
 	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+}
+
+func TestCancelStuckPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	tree := treeOf(t, []fsystest.File{{Path: "f", Data: noise(1, 4<<20)}})
+	calls := 0
+	_, err = Write(ctx, w, tree, Options{}, func(int64, int64) { // as many pieces as it can have under way
+		if calls++; calls == buffers-1 {
+			cancel()
+		}
+	})
+	cancel()
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
