@@ -187,7 +187,10 @@ func (m *mux) ReadDir(dir fsys.Node, from uint64, yield func(*fsys.Entry) bool) 
 	}
 	if t != nil {
 		return t.ReadDir(inner, from, func(e *fsys.Entry) bool {
-			e.Node, e.Attr = m.join(tag, e.Node), tagged(e.Attr, tag)
+			if e.Node != 0 { // 0 is listed and cannot be read
+				e.Node = m.join(tag, e.Node)
+			}
+			e.Attr = tagged(e.Attr, tag)
 			return yield(e)
 		})
 	}

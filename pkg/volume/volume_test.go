@@ -94,6 +94,7 @@ func TestMux(t *testing.T) {
 	first, err := fsystest.NewMem([]fsystest.File{
 		{Path: "a", Data: []byte("first")}, {Path: "dir/b", Data: []byte("nested")},
 		{Path: "link", Mode: fsys.TypeLink | 0o777, Target: "a"}, {Path: "x", Xattrs: map[string]string{"user.k": "v"}},
+		{Path: "rotten", Broken: true},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +123,7 @@ func TestMux(t *testing.T) {
 		{Path: "rockridge/dir", Mode: fsys.TypeDir},
 		{Path: "rockridge/dir/b", Data: []byte("nested")},
 		{Path: "rockridge/link", Mode: fsys.TypeLink, Target: "a"},
+		{Path: "rockridge/rotten", Broken: true},
 		{Path: "rockridge/x", Xattrs: map[string]string{"user.k": "v"}},
 		{Path: "sessions", Mode: fsys.TypeDir},
 		{Path: "sessions/1", Mode: fsys.TypeDir},
