@@ -79,11 +79,12 @@ func (f *found) isBelow(dir *unix.Stat_t) bool {
 }
 
 // readNames lists a directory in the order of the names.
-func readNames(path string) ([]string, error) {
-	d, err := os.Open(path)
+func (s *scanner) readNames(path string) ([]string, error) {
+	fd, err := s.how.open(path, unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
+	d := os.NewFile(uintptr(fd), path)
 	names, err := d.Readdirnames(-1)
 	slices.Sort(names)
 	return names, errors.Join(err, d.Close())

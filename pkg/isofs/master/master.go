@@ -52,22 +52,34 @@ type Options struct {
 	Deep        bool     // keep directories where they are, however deep, instead of relocating them
 	UDF         Revision // also write a UDF tree; 0 for none
 
+	// What the volume descriptors say. The first two have room for 32
+	// characters, the other identifiers for 128, and Joliet for half of that.
 	VolumeID      string // default "CDROM"
-	VolumeSetID   string
 	SystemID      string // default "LINUX"
+	VolumeSetID   string
 	PublisherID   string
 	PreparerID    string
-	ApplicationID string    // default "ISOMOUNT"
-	CopyrightFile string    // name of a file in the root directory
-	AbstractFile  string    // name of a file in the root directory
-	BiblioFile    string    // name of a file in the root directory
-	Date          time.Time // creation time of the volume; default now
-	Reproducible  bool      // clamp times to Date, and record one time per file
-	SystemArea    []byte    // the first 32,768 bytes at most, such as a boot record; default zeros
-	NoPadding     bool      // leave out the 150 empty blocks that old drives want at the end
-	Boot          []Boot    // El Torito boot images
-	BootCatalog   string    // path at which the boot catalog is shown; default hidden
-	MD5           bool      // record checksums of files and session, as xorriso -md5 on does
+	ApplicationID string // default "ISOMOUNT"
+	CopyrightFile string // name of a file in the root directory
+	AbstractFile  string // name of a file in the root directory
+	BiblioFile    string // name of a file in the root directory
+
+	Date      time.Time // of the volume's creation; default now
+	Modified  time.Time // default Date; some programs use it to identify a volume
+	Effective time.Time // from when on it may be used; default Date
+	Expires   time.Time // default never
+
+	// Reproducible makes the image depend on nothing but the tree and the
+	// options, which should give Date: no file is younger than that, and its
+	// last access and change are recorded as its last modification.
+	Reproducible bool
+
+	Boot        []Boot // El Torito boot images
+	BootCatalog string // path at which the boot catalog is shown; default hidden
+	SystemArea  []byte // what to put into the first 32,768 bytes; default zeros
+
+	MD5       bool // record checksums of files and session, as xorriso does with -md5 on
+	NoPadding bool // leave out the 150 empty blocks at the end that old drives want
 }
 
 // A Result tells what was written.

@@ -26,6 +26,11 @@ func (o Options) withDefaults() Options {
 	if o.Date.IsZero() {
 		o.Date = time.Now()
 	}
+	for _, date := range []*time.Time{&o.Modified, &o.Effective} {
+		if date.IsZero() {
+			*date = o.Date
+		}
+	}
 	return o
 }
 

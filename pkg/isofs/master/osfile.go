@@ -19,25 +19,45 @@ var ErrGrew = errors.New("file grew while the image was written, cut at the size
 // ErrChanged reports a file that was changed or replaced after it was scanned.
 var ErrChanged = errors.New("file was changed while the image was written")
 
+// A manner is how the files of a scan are opened.
+type manner struct {
+	follow bool // symbolic links
+	atime  bool // access times may change: they cannot be kept
+}
+
 // An osDir is the Content of files that have the name that they have in the image.
 type osDir struct {
-	path   string
-	follow bool
+	path string
+	how  *manner
 }
 
 // Open implements Content.
 func (d *osDir) Open(n *Node) (io.ReadCloser, error) {
-	return openFile(filepath.Join(d.path, n.name), n, d.follow)
+	return openFile(filepath.Join(d.path, n.name), n, d.how)
 }
 
 // An osFile is the Content of one file.
 type osFile struct {
-	path   string
-	follow bool
+	path string
+	how  *manner
 }
 
 // Open implements Content.
-func (f *osFile) Open(n *Node) (io.ReadCloser, error) { return openFile(f.path, n, f.follow) }
+func (f *osFile) Open(n *Node) (io.ReadCloser, error) { return openFile(f.path, n, f.how) }
+
+// open opens a file or directory to read it. Linux keeps the access time for
+// the owner and for root only: after the first refusal nobody is asked again.
+func (m *manner) open(path string, flags int) (int, error) {
+	flags |= unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	if !m.atime {
+		fd, err := retry(func() (int, error) { return unix.Open(path, flags|unix.O_NOATIME, 0) })
+		if !errors.Is(err, unix.EPERM) {
+			return fd, err
+		}
+		m.atime = true
+	}
+	return retry(func() (int, error) { return unix.Open(path, flags, 0) })
+}
 
 // An openedFile is a file that is being read. It goes without os.File, which
 // would cost every small file two more system calls.
@@ -47,12 +67,12 @@ type openedFile struct {
 	key  uint64 // its stamp then
 }
 
-func openFile(path string, n *Node, follow bool) (*openedFile, error) {
-	flags := unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
-	if !follow {
-		flags |= unix.O_NOFOLLOW
+func openFile(path string, n *Node, how *manner) (*openedFile, error) {
+	flags := unix.O_NOFOLLOW
+	if how.follow {
+		flags = 0
 	}
-	fd, err := retry(func() (int, error) { return unix.Open(path, flags, 0) })
+	fd, err := how.open(path, flags)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func Scan(ctx context.Context, sources []Source, opt ScanOptions) (*Tree, []Note
 	if opt.Date.IsZero() {
 		opt.Date = time.Now()
 	}
-	s := &scanner{ctx: ctx, opt: opt, links: map[fileID]*Node{}, made: map[*Node]bool{}}
+	s := &scanner{ctx: ctx, opt: opt, links: map[fileID]*Node{}, made: map[*Node]bool{}, how: &manner{follow: opt.Follow}}
 	s.tree = NewTree(s.madeUp())
 	s.made[s.tree.root] = true
 	for _, src := range sources {
@@ -90,6 +90,7 @@ type scanner struct {
 	dev   uint64 // file system of the current source
 	root  string // path of the current source
 	buf   []byte // for extended attributes
+	how   *manner
 
 	made map[*Node]bool // directories that no source has given attributes yet
 }
@@ -196,11 +197,11 @@ func (s *scanner) fill(dir *Node, f *found) error {
 	if err := s.ctx.Err(); err != nil {
 		return err
 	}
-	names, err := readNames(f.path)
+	names, err := s.readNames(f.path)
 	if err != nil {
 		return s.unreadable(f, err)
 	}
-	content := &osDir{path: f.path, follow: s.opt.Follow}
+	content := &osDir{f.path, s.how}
 	for _, name := range names {
 		c := &found{path: filepath.Join(f.path, name), name: name, up: f}
 		if s.excluded(strings.TrimLeft(strings.TrimPrefix(c.path, s.root), "/")) {
@@ -224,7 +225,7 @@ func (s *scanner) fill(dir *Node, f *found) error {
 
 // place adds something that was found, and what is in it.
 func (s *scanner) place(parent *Node, f *found) error {
-	return s.placeIn(parent, f, &osFile{path: f.path, follow: s.opt.Follow})
+	return s.placeIn(parent, f, &osFile{f.path, s.how})
 }
 
 func (s *scanner) placeIn(parent *Node, f *found, c Content) error {
@@ -274,7 +275,7 @@ func (s *scanner) createWith(parent *Node, f *found, c Content) (*Node, error) {
 		if to := s.links[idOf(&f.st)]; to != nil {
 			return s.tree.Link(parent, f.name, to)
 		}
-		c = &osFile{path: f.path, follow: s.opt.Follow}
+		c = &osFile{f.path, s.how}
 	}
 	n, err := s.createNode(parent, f, &a, c)
 	if err != nil {

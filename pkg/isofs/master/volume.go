@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf16"
 )
 
@@ -51,9 +50,9 @@ func (m *image) appendVolume(b []byte, h *hierarchy) []byte {
 		b = m.appendFileID(b, h, name, text) // BP 703-813
 	}
 	b = appendVolumeDate(b, m.date)      // BP 814-830: creation
-	b = appendVolumeDate(b, m.date)      // BP 831-847: modification
-	b = appendVolumeDate(b, time.Time{}) // BP 848-864: expiration
-	b = appendVolumeDate(b, m.date)      // BP 865-881: effective
+	b = appendVolumeDate(b, o.Modified)  // BP 831-847
+	b = appendVolumeDate(b, o.Expires)   // BP 848-864
+	b = appendVolumeDate(b, o.Effective) // BP 865-881
 	b = append(b, 1, 0)                  // BP 882-883
 	if h.kind == treeISO {
 		b = append(b, strings.Repeat(" ", 512)...) // BP 884-1395: application use; isomd5sum's
