@@ -35,6 +35,17 @@ func (p Platform) String() string {
 // MarshalText makes JSON show the name.
 func (p Platform) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote.
+func (p *Platform) UnmarshalText(b []byte) error {
+	for n := range 256 {
+		if q := Platform(n); q.String() == string(b) {
+			*p = q
+			return nil
+		}
+	}
+	return fmt.Errorf("no platform of a boot entry: %q", b)
+}
+
 // A Media is what a boot image is taken for.
 type Media uint8
 
@@ -66,6 +77,17 @@ func (m Media) String() string {
 // MarshalText makes JSON show the name.
 func (m Media) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote.
+func (m *Media) UnmarshalText(b []byte) error {
+	for n := range 256 {
+		if q := Media(n); q.String() == string(b) {
+			*m = q
+			return nil
+		}
+	}
+	return fmt.Errorf("no media of a boot entry: %q", b)
+}
+
 // A BootEntry is an entry of the boot catalog (El Torito Bootable CD-ROM Format
 // Specification 1.0).
 type BootEntry struct {
@@ -73,8 +95,8 @@ type BootEntry struct {
 	ID          string   `json:"id,omitempty"` // of the validation entry or the section
 	Bootable    bool     `json:"bootable"`
 	Media       Media    `json:"media"`
-	LoadSegment uint16   `json:"load_segment"` // 0 is 0x7c0
-	SystemType  uint8    `json:"system_type"`  // of the partition, for a hard disk
+	LoadSegment uint16   `json:"loadSegment"` // 0 is 0x7c0
+	SystemType  uint8    `json:"systemType"`  // of the partition, for a hard disk
 	Sectors     uint16   `json:"sectors"`      // of 512 bytes, to load at first
 	Offset      int64    `json:"offset"`       // bytes: where the boot image begins
 	Size        int64    `json:"size"`         // bytes of the boot image, as far as they can be told

@@ -186,3 +186,21 @@ func TestNoBootCatalog(t *testing.T) {
 		t.Error("a catalog past the end is no error")
 	}
 }
+
+func TestBootEntryJSONComesBack(t *testing.T) {
+	for n := range 256 {
+		want := BootEntry{Platform: Platform(n), Media: Media(n)}
+		b, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got BootEntry
+		if err := json.Unmarshal(b, &got); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v, want %+v", b, got, err, want)
+		}
+	}
+	var e BootEntry
+	if err := json.Unmarshal([]byte(`{"platform": "abacus"}`), &e); err == nil {
+		t.Error("an unknown platform was taken")
+	}
+}

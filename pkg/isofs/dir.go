@@ -43,8 +43,8 @@ func (f *FS) entry(d dirRef, s *scratch, nameOnly bool) bool {
 	}
 	if r.flags&flagMore != 0 && !r.isDir() {
 		r.copyTo(&s.head)
-		before := s.scan.err
-		if s.size = s.scan.join(r, nil); s.scan.err != before {
+		bad := s.scan.bad
+		if s.size = s.scan.join(r, nil); s.scan.bad > bad {
 			return false
 		}
 	}

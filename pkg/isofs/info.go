@@ -12,12 +12,12 @@ type Info struct {
 	Format      string       `json:"format"` // "iso9660" or "highsierra"
 	Label       string       `json:"label"`
 	Start       int64        `json:"start"` // sector at which the session begins
-	BlockSize   int          `json:"block_size"`
+	BlockSize   int          `json:"blockSize"`
 	Blocks      int64        `json:"blocks"`     // volume space size
-	ImageSize   int64        `json:"image_size"` // bytes
+	ImageSize   int64        `json:"imageSize"` // bytes
 	Descriptors []Descriptor `json:"descriptors"`
-	PathTable   PathTable    `json:"path_table"`
-	RockRidge   string       `json:"rock_ridge,omitempty"` // extension identifier, if there is one
+	PathTable   PathTable    `json:"pathTable"`
+	RockRidge   string       `json:"rockRidge,omitempty"` // extension identifier, if there is one
 	Sessions    []Session    `json:"sessions"`
 	Boot        []BootEntry  `json:"boot,omitempty"`
 	Notes       []string     `json:"notes,omitempty"` // what is odd
@@ -30,15 +30,15 @@ type Descriptor struct {
 	Version       int            `json:"version"`
 	System        string         `json:"system,omitempty"`
 	Label         string         `json:"label,omitempty"`
-	VolumeSet     string         `json:"volume_set,omitempty"`
+	VolumeSet     string         `json:"volumeSet,omitempty"`
 	Publisher     string         `json:"publisher,omitempty"`
 	Preparer      string         `json:"preparer,omitempty"`
 	Application   string         `json:"application,omitempty"`
 	Copyright     string         `json:"copyright,omitempty"`
 	Abstract      string         `json:"abstract,omitempty"`
 	Bibliographic string         `json:"bibliographic,omitempty"`
-	SetSize       int            `json:"set_size,omitempty"`
-	SetNumber     int            `json:"set_number,omitempty"`
+	SetSize       int            `json:"setSize,omitempty"`
+	SetNumber     int            `json:"setNumber,omitempty"`
 	Created       string         `json:"created,omitempty"` // RFC 3339
 	Modified      string         `json:"modified,omitempty"`
 	Expires       string         `json:"expires,omitempty"`
@@ -49,10 +49,10 @@ type Descriptor struct {
 // the parent of a directory that does not know it itself.
 type PathTable struct {
 	Size      int64 `json:"size"` // bytes
-	Little    int64 `json:"little_endian_block"`
-	LittleOpt int64 `json:"little_endian_optional_block,omitempty"`
-	Big       int64 `json:"big_endian_block"`
-	BigOpt    int64 `json:"big_endian_optional_block,omitempty"`
+	Little    int64 `json:"littleEndianBlock"`
+	LittleOpt int64 `json:"littleEndianOptionalBlock,omitempty"`
+	Big       int64 `json:"bigEndianBlock"`
+	BigOpt    int64 `json:"bigEndianOptionalBlock,omitempty"`
 }
 
 // Info describes the volume.
