@@ -3,6 +3,7 @@
 package test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -33,7 +34,8 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	if err := os.Chmod(dir, 0o755); err != nil { // other users run the programs too
+	// Other users run the programs too, and everything temporary lies below.
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Setenv("TMPDIR", dir)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -60,7 +62,7 @@ func leftovers() []string {
 		return []string{err.Error()}
 	}
 	for _, e := range table.Ours() {
-		if strings.HasPrefix(e.Source, os.TempDir()) {
+		if strings.HasPrefix(e.Source, bin) {
 			left = append(left, "mount "+e.Point)
 		}
 	}

@@ -97,9 +97,9 @@ type BootEntry struct {
 	Media       Media    `json:"media"`
 	LoadSegment uint16   `json:"loadSegment"` // 0 is 0x7c0
 	SystemType  uint8    `json:"systemType"`  // of the partition, for a hard disk
-	Sectors     uint16   `json:"sectors"`      // of 512 bytes, to load at first
-	Offset      int64    `json:"offset"`       // bytes: where the boot image begins
-	Size        int64    `json:"size"`         // bytes of the boot image, as far as they can be told
+	Sectors     uint16   `json:"sectors"`     // of 512 bytes, to load at first
+	Offset      int64    `json:"offset"`      // bytes: where the boot image begins
+	Size        int64    `json:"size"`        // bytes of the boot image, as far as they can be told
 }
 
 const (

@@ -13,7 +13,7 @@ type Info struct {
 	Label       string       `json:"label"`
 	Start       int64        `json:"start"` // sector at which the session begins
 	BlockSize   int          `json:"blockSize"`
-	Blocks      int64        `json:"blocks"`     // volume space size
+	Blocks      int64        `json:"blocks"`    // volume space size
 	ImageSize   int64        `json:"imageSize"` // bytes
 	Descriptors []Descriptor `json:"descriptors"`
 	PathTable   PathTable    `json:"pathTable"`

@@ -30,7 +30,7 @@ type Tree struct {
 	Kind        Kind   `json:"kind"`
 	Label       string `json:"label"`
 	Evidence    string `json:"evidence"`        // what says that it is there
-	RootEntries int    `json:"rootEntries"`    // entries of its root, counted up to a thousand
+	RootEntries int    `json:"rootEntries"`     // entries of its root, counted up to a thousand
 	Error       string `json:"error,omitempty"` // why its root cannot be read
 }
 

@@ -9,21 +9,21 @@ import (
 // An Info says what is known of a volume.
 type Info struct {
 	Revision    string      `json:"revision,omitempty"`    // of the domain: "2.01"
-	MinRead     string      `json:"min_read,omitempty"`    // revision that a reader must know
-	MinWrite    string      `json:"min_write,omitempty"`   // revision that a writer must know
-	MaxWrite    string      `json:"max_write,omitempty"`   // highest revision that wrote to it
+	MinRead     string      `json:"minRead,omitempty"`     // revision that a reader must know
+	MinWrite    string      `json:"minWrite,omitempty"`    // revision that a writer must know
+	MaxWrite    string      `json:"maxWrite,omitempty"`    // highest revision that wrote to it
 	Label       string      `json:"label"`                 // logical volume identifier
-	VolumeID    string      `json:"volume_id,omitempty"`   // of the primary descriptor
-	VolumeSet   string      `json:"volume_set,omitempty"`  // of the primary descriptor
-	FileSet     string      `json:"file_set,omitempty"`    // file set identifier
+	VolumeID    string      `json:"volumeId,omitempty"`    // of the primary descriptor
+	VolumeSet   string      `json:"volumeSet,omitempty"`   // of the primary descriptor
+	FileSet     string      `json:"fileSet,omitempty"`     // file set identifier
 	Domain      string      `json:"domain,omitempty"`      // "*OSTA UDF Compliant"
 	Application string      `json:"application,omitempty"` // that made the volume
 	Writer      string      `json:"writer,omitempty"`      // implementation that wrote last
 	Recognition string      `json:"recognition,omitempty"` // "NSR02" or "NSR03"
 	Anchor      int64       `json:"anchor"`                // sector of the anchor used
 	Sequence    string      `json:"sequence"`              // "main" or "reserve"
-	SectorSize  int64       `json:"sector_size"`
-	BlockSize   int64       `json:"block_size"`
+	SectorSize  int64       `json:"sectorSize"`
+	BlockSize   int64       `json:"blockSize"`
 	Partitions  []Partition `json:"partitions"`
 	Recorded    time.Time   `json:"recorded,omitzero"` // when the volume was made
 	Updated     time.Time   `json:"updated,omitzero"`  // when it was last closed or opened

@@ -28,6 +28,9 @@ func (s *surveyed) all(d Disc, o Options) (fsys.FS, error) {
 	}
 	if s.iso != nil {
 		s.addBoot(m, d, o)
+	}
+	s.addPartitions(m, d, o)
+	if s.iso != nil {
 		s.addSessions(m, d, o)
 	}
 	return m, nil
@@ -57,9 +60,7 @@ func (s *surveyed) addBoot(m *mux, d Disc, o Options) {
 	}
 	boot := m.dir(0, "boot")
 	for i, e := range entries {
-		name := fmt.Sprintf("%d-%v", i+1, e.Platform)
-		m.addFile(boot, name+".img", e.Offset, e.Size)
-		addFAT(m, boot, name, d, o, e.Offset, e.Size)
+		addPiece(m, boot, fmt.Sprintf("%d-%v", i+1, e.Platform), d, o, e.Offset, e.Size)
 	}
 }
 

@@ -1,11 +1,13 @@
 package volume
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/isomount/isomount/pkg/boot"
 	"github.com/isomount/isomount/pkg/hfsplus"
 	"github.com/isomount/isomount/pkg/isofs"
 	"github.com/isomount/isomount/pkg/udf"
@@ -29,6 +31,8 @@ type Details struct {
 	ISO *isofs.Info    `json:"iso9660,omitempty"`
 	UDF *udf.Info      `json:"udf,omitempty"`
 	HFS []hfsplus.Info `json:"hfs,omitempty"`
+
+	Partitions []boot.Partition `json:"partitions,omitempty"` // of a hybrid disc
 }
 
 // report tells what was found, before anything is chosen.
@@ -72,6 +76,9 @@ func (d *Details) Lines() []Line {
 	}
 	for i := range d.HFS {
 		l.hfs(&d.HFS[i])
+	}
+	for _, p := range d.Partitions {
+		l.add("partition", fmt.Sprintf("%s %d, %s, %d bytes at %d", p.Scheme, p.Number, cmp.Or(p.TypeName, p.Type), p.Size, p.Off))
 	}
 	return l
 }
@@ -126,7 +133,7 @@ func (l *lines) udf(i *udf.Info) {
 	l.add("application", i.Application)
 	l.add("writer", i.Writer)
 	for _, p := range i.Partitions {
-		l.add("partition", fmt.Sprintf("%s, %d bytes at %d", p.Kind, p.Length, p.Start))
+		l.add("udf partition", fmt.Sprintf("%s, %d bytes at %d", p.Kind, p.Length, p.Start))
 	}
 	l.date("recorded", i.Recorded)
 }

@@ -127,6 +127,7 @@ func survey(d Disc, o Options) (*surveyed, error) {
 			return nil, err
 		}
 	}
+	s.partitions(d)
 	return s, nil
 }
 
