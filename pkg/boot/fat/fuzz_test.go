@@ -1,0 +1,61 @@
+package fat
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/isomount/isomount/pkg/fsys/fsystest"
+)
+
+func seeds(f *testing.F) [][]byte {
+	f.Helper()
+	var all [][]byte
+	for _, bits := range []int{12, 16, 32} {
+		b := newBuilder(f, bits, 512)
+		b.gap = 1
+		all = append(all, b.image(
+			file{name: "A long name.txt", short: "ALONGN~1TXT", data: pattern(1500)},
+			file{name: "dir", short: "DIR        ", isDir: true, dir: []file{{short: "FILE       ", data: []byte("x")}, {name: "deeper", short: "DEEPER     ", isDir: true}}},
+		))
+	}
+	return all
+}
+
+// FuzzOpen does to a damaged file system everything that a user could.
+func FuzzOpen(f *testing.F) {
+	for _, s := range seeds(f) {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, img []byte) {
+		v, err := Open(bytes.NewReader(img), int64(len(img)), Options{})
+		if err != nil {
+			return
+		}
+		v.Info()
+		if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// FuzzPatch changes a few bytes of a sound file system.
+func FuzzPatch(f *testing.F) {
+	volumes := seeds(f)
+	f.Add(uint8(0), []byte{0, 0, 1}, []byte{0, 1, 2})
+	f.Add(uint8(2), []byte{4, 0, 1}, []byte{9, 1, 2})
+	f.Fuzz(func(t *testing.T, which uint8, first, second []byte) {
+		img := bytes.Clone(volumes[int(which)%len(volumes)])
+		for _, p := range [][]byte{first, second} {
+			if len(p) > 2 {
+				copy(img[(int(p[0])<<8|int(p[1]))*2%len(img):], p[2:min(len(p), 34)])
+			}
+		}
+		v, err := Open(bytes.NewReader(img), int64(len(img)), Options{})
+		if err != nil {
+			return
+		}
+		if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
