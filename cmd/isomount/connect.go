@@ -51,7 +51,7 @@ func startDaemon(ctx context.Context) (*ipc.Client, error) {
 	}
 	defer func() { _ = log.Close() }()
 	// The daemon outlives this process, so ctx must not end it.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, "--idle-exit="+idleExit)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, "--keep", "--idle-exit="+idleExit)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -49,18 +49,27 @@ func (a *app) stats(s *ipc.StatsReply) error {
 }
 
 func daemonCommand(a *app) *cobra.Command {
+	var restart bool
 	c := &cobra.Command{
-		Use:   "daemon",
+		Use:   "daemon [--restart]",
 		Short: "Start the daemon and say where it listens",
 		Long: `Start the daemon for this user if it does not run yet, and say where it listens.
-Other commands do so by themselves.`,
+Other commands do so by themselves.
+
+After an upgrade --restart replaces the daemon that runs by the one that is
+installed. All drives stay, and whoever reads from them notices nothing.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := connectOrStart(c.Context())
 			if err != nil {
 				return err
 			}
-			defer func() { _ = client.Close() }()
+			if restart {
+				if client, err = restartDaemon(c.Context(), client); err != nil {
+					return err
+				}
+			}
+			defer client.Close()
 			p, err := client.Ping(c.Context())
 			if err != nil {
 				return err
@@ -69,5 +78,6 @@ Other commands do so by themselves.`,
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&restart, "restart", false, "replace the daemon that runs; its drives stay")
 	return c
 }
