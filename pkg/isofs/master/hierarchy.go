@@ -13,7 +13,8 @@ type hierarchy struct {
 	dirs  []*dirLayout // in the order of the path table (ECMA-119 6.9.1)
 	lists func(*directory) []*Node
 	key   namer
-	rock  *rockRidge // nil without System Use fields
+	fold  func(name []byte) // see arrange
+	rock  *rockRidge        // nil without System Use fields
 
 	pathTable int64  // bytes
 	lTable    uint32 // first block of the little-endian path table
@@ -49,7 +50,7 @@ func (h *hierarchy) collect(root *Node) {
 		d.number = i + 1
 		d.moved = d.parent.moved || h.rock.isRelocDir(d.node)
 		*h.layoutOf(d.node.inode.dir) = d
-		d.order = arrange(h.lists(d.node.inode.dir), h.kind, h.key)
+		d.order = arrange(h.lists(d.node.inode.dir), h.kind, h.key, h.fold)
 		for _, n := range d.order {
 			if h.isDir(n) {
 				h.dirs = append(h.dirs, &dirLayout{node: n, parent: d})

@@ -193,7 +193,7 @@ func (m *image) planHierarchies() error {
 		limit = maxJolietLong
 	}
 	name := jolietNamer(limit)
-	m.joliet = &hierarchy{kind: treeJoliet, id: jolietID(name), key: name, lists: m.plainList}
+	m.joliet = &hierarchy{kind: treeJoliet, id: jolietID(name), key: name, fold: foldJoliet, lists: m.plainList}
 	m.joliet.collect(m.tree.root)
 	return m.joliet.measure()
 }

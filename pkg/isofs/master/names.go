@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -24,9 +25,10 @@ type namer func(b []byte, n *Node, seq uint32) []byte
 
 // arrange gives every node a name that no other of them has, and returns them
 // in the order of these names. The nodes come in the order of their real names,
-// so the outcome depends on nothing else.
-func arrange(nodes []*Node, kind treeKind, name namer) []*Node {
-	u := uniquer{name: name, kind: kind, used: make(map[string]*Node, len(nodes))}
+// so the outcome depends on nothing else. fold, if not nil, makes names the
+// same that readers take for the same.
+func arrange(nodes []*Node, kind treeKind, name namer, fold func(name []byte)) []*Node {
+	u := uniquer{name: name, fold: fold, kind: kind, used: make(map[string]struct{}, len(nodes)), taken: make([]named, 0, len(nodes))}
 	var clash []*Node
 	for _, n := range nodes {
 		if !u.take(n, 0) {
@@ -41,19 +43,34 @@ func arrange(nodes []*Node, kind treeKind, name namer) []*Node {
 
 // A uniquer hands out names within one directory.
 type uniquer struct {
-	name namer
-	kind treeKind
-	used map[string]*Node
-	next map[string]uint32 // last number tried, by the name with the largest number
-	buf  []byte
+	name  namer
+	fold  func([]byte)
+	kind  treeKind
+	used  map[string]struct{} // folded
+	taken []named
+	next  map[string]uint32 // last number tried, by the name with the largest number
+	buf   []byte
+}
+
+// A named is a node with the name that it got.
+type named struct {
+	id string
+	n  *Node
 }
 
 func (u *uniquer) take(n *Node, seq uint32) bool {
 	u.buf = u.name(u.buf[:0], n, seq)
-	if _, taken := u.used[string(u.buf)]; taken {
+	id := string(u.buf)
+	key := id
+	if u.fold != nil {
+		u.fold(u.buf)
+		key = string(u.buf)
+	}
+	if _, taken := u.used[key]; taken {
 		return false
 	}
-	u.used[string(u.buf)] = n
+	u.used[key] = struct{}{}
+	u.taken = append(u.taken, named{id, n})
 	n.seq[u.kind] = seq
 	return true
 }
@@ -65,6 +82,9 @@ func (u *uniquer) number(n *Node) {
 		u.next = map[string]uint32{}
 	}
 	u.buf = u.name(u.buf[:0], n, maxSeq)
+	if u.fold != nil {
+		u.fold(u.buf)
+	}
 	stem := string(u.buf)
 	seq := u.next[stem] + 1
 	for !u.take(n, seq) {
@@ -77,18 +97,10 @@ func (u *uniquer) number(n *Node) {
 const maxSeq = 4294967295
 
 func (u *uniquer) sorted() []*Node {
-	type named struct {
-		id string
-		n  *Node
-	}
-	all := make([]named, 0, len(u.used))
-	for id, n := range u.used {
-		all = append(all, named{id, n})
-	}
-	slices.SortFunc(all, func(a, b named) int { return strings.Compare(a.id, b.id) })
-	nodes := make([]*Node, len(all))
-	for i := range all {
-		nodes[i] = all[i].n
+	slices.SortFunc(u.taken, func(a, b named) int { return strings.Compare(a.id, b.id) })
+	nodes := make([]*Node, len(u.taken))
+	for i := range u.taken {
+		nodes[i] = u.taken[i].n
 	}
 	return nodes
 }
@@ -288,6 +300,18 @@ func appendVersion(b []byte, n *Node, version string) []byte {
 // jolietNamer returns the namer of the Joliet tree.
 func jolietNamer(limit int) namer {
 	return func(b []byte, n *Node, seq uint32) []byte { return appendJoliet(b, n.name, limit, seq) }
+}
+
+// foldJoliet makes a Joliet identifier upper case: Windows, and Linux too, look
+// names up without regard to case in this tree, so of two files whose names
+// differ in nothing else one could not be reached.
+func foldJoliet(name []byte) {
+	for i := 0; i+1 < len(name); i += 2 {
+		r := unicode.ToUpper(rune(name[i])<<8 | rune(name[i+1]))
+		if r <= 0xFFFF {
+			name[i], name[i+1] = byte(r>>8), byte(r)
+		}
+	}
 }
 
 // jolietID appends the complete identifier in a directory record.

@@ -180,13 +180,26 @@ func TestArrange(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
-			for _, n := range arrange(dirOf(t, tt.names...), treeISO, isoKey) {
+			for _, n := range arrange(dirOf(t, tt.names...), treeISO, isoKey, nil) {
 				got = append(got, string(isoKey(nil, n, n.seq[treeISO])))
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("names (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestArrangeFolded(t *testing.T) {
+	nodes := dirOf(t, "Makefile", "makefile", "MAKEFILE", "größe", "GRÖSSE", "GRÖßE", "x")
+	name := jolietNamer(maxJoliet)
+	var got []string
+	for _, n := range arrange(nodes, treeJoliet, name, foldJoliet) {
+		got = append(got, fromUCS2(name(nil, n, n.seq[treeJoliet])))
+	}
+	want := []string{"GRÖSSE", "GRÖßE", "MAKEFILE", "Makefile001", "größe001", "makefile002", "x"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
 	}
 }
 
@@ -212,7 +225,7 @@ func TestArrangeMany(t *testing.T) {
 			start := cpuTime(t)
 			for kind, name := range map[treeKind]namer{treeISO: isoKey, treeJoliet: jolietNamer(maxJoliet), treeUDF: udfName} {
 				seen := map[string]bool{}
-				for _, n := range arrange(nodes, kind, name) {
+				for _, n := range arrange(nodes, kind, name, nil) {
 					seen[string(name(nil, n, n.seq[kind]))] = true
 				}
 				if len(seen) != n {
@@ -247,7 +260,7 @@ func FuzzNames(f *testing.F) {
 		}
 		for kind, name := range map[treeKind]namer{treeISO: isoKey, treeJoliet: jolietNamer(maxJoliet), treeUDF: udfName} {
 			x, y := &Node{name: a, inode: &inode{}}, &Node{name: b, inode: &inode{}}
-			arrange([]*Node{x, y}, kind, name)
+			arrange([]*Node{x, y}, kind, name, nil)
 			one, two := string(name(nil, x, x.seq[kind])), string(name(nil, y, y.seq[kind]))
 			if one == two {
 				t.Errorf("tree %d: %q and %q are both %q", kind, a, b, one)
@@ -268,6 +281,6 @@ func BenchmarkArrange(b *testing.B) {
 	nodes := dirOf(b, names...)
 	b.ReportAllocs()
 	for b.Loop() {
-		arrange(nodes, treeISO, isoKey)
+		arrange(nodes, treeISO, isoKey, nil)
 	}
 }

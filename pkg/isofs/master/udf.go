@@ -132,7 +132,7 @@ func (u *udfPlan) collect() {
 		switch n.inode.mode & fsys.TypeMask {
 		case fsys.TypeDir:
 			children := u.children(n)
-			arrange(children, treeUDF, udfName)
+			arrange(children, treeUDF, udfName, nil)
 			b = u.appendIdents(b[:0], n, 0)
 			d := &udfDir{node: n, size: int64(len(b))}
 			n.inode.dir.udf = d

@@ -34,8 +34,11 @@ func TestJolietTree(t *testing.T) {
 	image := imageOf(t, treeOf(t, files), Options{LongJoliet: true})
 	want := onlyFiles(files)
 	for i := range want {
-		if strings.HasPrefix(want[i].Path, "nnn") {
+		switch {
+		case strings.HasPrefix(want[i].Path, "nnn"):
 			want[i].Path = want[i].Path[:maxJolietLong]
+		case want[i].Path == "upper":
+			want[i].Path = "upper001"
 		}
 	}
 	fsystest.Test(t, readISO(t, image, isofs.Joliet), want)
