@@ -83,6 +83,8 @@ var exits = []struct {
 	{mount.ErrLimit, exitLimit},
 	{errPartial, exitPartial},
 	{errMismatch, exitMismatch},
+	{errUnreadable, exitRead},
+	{errDamaged, exitDamaged},
 	{master.ErrBoot, exitUsage},
 	{master.ErrOption, exitUsage},
 	{master.ErrTooLarge, exitUnsupported},

@@ -43,6 +43,7 @@ var commands = []func(*app) *cobra.Command{
 	infoCommand,
 	createCommand,
 	convertCommand,
+	verifyCommand,
 	statsCommand,
 	daemonCommand,
 }

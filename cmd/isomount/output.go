@@ -170,4 +170,4 @@ func counted(n int, one, many string) string {
 }
 
 // errMismatch goes with bytes that are not what they should be.
-var errMismatch = errors.New("does not match")
+var errMismatch = errors.New("not what it should be")
