@@ -82,19 +82,24 @@ type disc struct {
 
 // openDisc opens an image without a daemon.
 func openDisc(path, options string) (*disc, error) {
+	return openDiscOf(path, options, fsys.Owner{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
+}
+
+// openDiscOf opens an image, with an owner and modes where the disc has none.
+func openDiscOf(path, options string, owner fsys.Owner) (*disc, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, openError(path, err)
 	}
 	d := &disc{file: f}
-	if err := d.read(path, options); err != nil {
+	if err := d.read(path, options, owner); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
 	return d, nil
 }
 
-func (d *disc) read(path, options string) error {
-	o, err := volume.ParseOptions(options, fsys.Owner{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
+func (d *disc) read(path, options string, owner fsys.Owner) error {
+	o, err := volume.ParseOptions(options, owner)
 	if err != nil {
 		return err
 	}

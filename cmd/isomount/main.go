@@ -44,6 +44,10 @@ var commands = []func(*app) *cobra.Command{
 	createCommand,
 	convertCommand,
 	verifyCommand,
+	lsCommand,
+	treeCommand,
+	catCommand,
+	extractCommand,
 	statsCommand,
 	daemonCommand,
 }
