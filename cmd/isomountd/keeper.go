@@ -291,12 +291,12 @@ func (k *keeper) verdict() (done bool, err error) {
 	return false, nil
 }
 
-// isBroken tells whether a child failed without having been of use.
+// isBroken tells whether a child failed of itself without having been of use.
+// One that was killed has no fault, however often that happens.
 func (k *keeper) isBroken(state *os.ProcessState) bool {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	killed := ok && status.Signaled() && (status.Signal() == syscall.SIGKILL || status.Signal() == syscall.SIGTERM)
-	wellUp := k.ready && (killed || time.Since(k.started) > settled)
-	return !state.Success() && !wellUp
+	return !state.Success() && !killed && !(k.ready && time.Since(k.started) > settled)
 }
 
 // isWaitedFor tells whether a client has connected and nobody has noticed.
