@@ -7,6 +7,9 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BIN     := bin
+# where each shell looks for completions, below share/
+COMPLETIONS := bash-completion/completions/isomount:bash zsh/site-functions/_isomount:zsh \
+  fish/vendor_completions.d/isomount.fish:fish
 
 .PHONY: help demo build test lint bench fuzz man install uninstall clean
 
@@ -38,6 +41,10 @@ install: build ## install below PREFIX (default /usr/local)
 	install -Dm755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/isomount $(BIN)/isomountd
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/isomount.1
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/isomountd.8
+	for s in $(COMPLETIONS); do \
+	  install -d $(DESTDIR)$(PREFIX)/share/$${s%/*} && \
+	  $(BIN)/isomount completion $${s##*:} >$(DESTDIR)$(PREFIX)/share/$${s%:*}; \
+	done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/systemd/user
 	for u in isomountd.service isomountd.socket; do \
 	  sed 's|/usr/bin/|$(PREFIX)/bin/|g' systemd/system/$$u >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$u; \
@@ -47,6 +54,7 @@ install: build ## install below PREFIX (default /usr/local)
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,isomount isomountd)
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/isomount.1 $(DESTDIR)$(PREFIX)/share/man/man8/isomountd.8
+	for s in $(COMPLETIONS); do rm -f $(DESTDIR)$(PREFIX)/share/$${s%:*}; done
 	rm -f $(foreach d,system user,$(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/$(d)/,isomountd.service isomountd.socket))
 
 clean: ## remove what was built

@@ -50,6 +50,7 @@ var commands = []func(*app) *cobra.Command{
 	extractCommand,
 	statsCommand,
 	daemonCommand,
+	completionCommand,
 }
 
 // run carries out a command line and returns the exit code.
@@ -102,6 +103,7 @@ it is needed and ends by itself.`,
 	for _, command := range commands {
 		root.AddCommand(command(a))
 	}
+	addCompletions(root)
 	return root
 }
 
