@@ -36,7 +36,10 @@ type slot struct {
 	pos  uint64
 }
 
-const slotBytes = 16
+const (
+	slotBytes = 16
+	dirBytes  = 256 // of a directory, whatever it holds
+)
 
 // NewIndex returns an index that keeps at most budget bytes, or 4 MiB for 0.
 func NewIndex(budget int) *Index {
@@ -119,7 +122,7 @@ func (x *Index) settle(d *dirIndex, e *list.Element) {
 	if x.dirs[d.dir] != e {
 		return // dropped while it was being filled
 	}
-	d.size = cap(d.slots) * slotBytes
+	d.size = dirBytes + cap(d.slots)*slotBytes
 	x.size += d.size
 	if d.err != nil {
 		x.drop(e)

@@ -92,7 +92,7 @@ func TestIndexScanError(t *testing.T) {
 // The least recently used directories go first, and are scanned again.
 func TestIndexBudget(t *testing.T) {
 	const names = 100
-	x := fsys.NewIndex(names * 16 * 3) // room for three directories
+	x := fsys.NewIndex((256 + names*16) * 3) // room for three directories
 	var runs [5]atomic.Int32
 	find := func(dir int) {
 		t.Helper()
@@ -110,6 +110,21 @@ func TestIndexBudget(t *testing.T) {
 	}
 	if diff := cmp.Diff(got, []int32{1, 2, 1, 1, 0}); diff != "" {
 		t.Errorf("scans of each directory (-got +want):\n%s", diff)
+	}
+}
+
+// Directories without entries take room too.
+func TestIndexOfEmptyDirectories(t *testing.T) {
+	x := fsys.NewIndex(1 << 20)
+	var runs atomic.Int32
+	for dir := range 10_000 {
+		if _, err := x.Find(fsys.Node(dir), []byte("name"), scanOf(0, &runs)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := runs.Load()
+	if _, err := x.Find(0, []byte("name"), scanOf(0, &runs)); err != nil || runs.Load() == before {
+		t.Errorf("the first of 10,000 empty directories is still kept (%v)", err)
 	}
 }
 
