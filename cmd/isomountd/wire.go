@@ -48,6 +48,7 @@ var wireErrors = []struct {
 	{source.ErrEmpty, ipc.ErrEmpty, "check that its download or copy was completed"},
 	{source.ErrDirectory, ipc.ErrNotAnImage, "name the image file itself"},
 	{source.ErrNotRegular, ipc.ErrNotAnImage, "name a file or a block device"},
+	{source.ErrNotOpen, ipc.ErrUsage, "the image must be open for reading"},
 	{fsys.ErrNotSupported, ipc.ErrUnsupported, ""},
 	{binfmt.ErrMagic, ipc.ErrNotAnImage, "check that it is the disc image and was copied whole"},
 	{io.ErrUnexpectedEOF, ipc.ErrDamaged, "the file ends too early; copy or download it again"},
