@@ -1,12 +1,14 @@
 package master
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/isomount/isomount/pkg/fsys"
 )
@@ -69,7 +71,7 @@ func BenchmarkWriteLargeFile(b *testing.B) {
 }
 
 // BenchmarkBeside makes an image of the same files with this package and with
-// the programs that people use, side by side:
+// the programs that people use, side by side. Programs get ten minutes:
 //
 //	go test -run '^$' -bench Beside -benchtime 1x ./pkg/isofs/master
 func BenchmarkBeside(b *testing.B) {
@@ -137,8 +139,10 @@ func benchProgram(b *testing.B, args []string) {
 	if _, err := exec.LookPath(args[0]); err != nil {
 		b.Skip("not installed")
 	}
+	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
+	defer cancel()
 	for b.Loop() {
-		if out, err := exec.CommandContext(b.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
 			b.Skipf("%s: %v: %.500s", args[0], err, out)
 		}
 	}

@@ -62,7 +62,7 @@ func (r *recipe) tree() []fsystest.File {
 	dirs := []string{""}
 	used := map[string]bool{}
 	var files []fsystest.File
-	for len(r.b) > 0 && len(files) < 300 {
+	for len(r.b) > 0 && len(files) < 60 {
 		dir := dirs[max(0, len(dirs)-1-r.next()%4)]
 		kind := r.next() % 10
 		f := fsystest.File{Path: r.name(dir, used)}
