@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 type rawConn struct {
 	*net.UnixConn
 	t *testing.T
+	r *bufio.Reader
 }
 
 func rawDial(t *testing.T, path string) *rawConn {
@@ -30,7 +32,7 @@ func rawDial(t *testing.T, path string) *rawConn {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	return &rawConn{c, t}
+	return &rawConn{c, t, bufio.NewReader(c)}
 }
 
 // send sends bytes and descriptors with one sendmsg(2).
@@ -48,20 +50,11 @@ func (c *rawConn) send(s string, files ...*os.File) {
 // recv reads up to the next NUL; "" means that the server hung up.
 func (c *rawConn) recv() string {
 	c.t.Helper()
-	var got []byte
-	b := make([]byte, 1)
-	for {
-		_, err := c.Read(b)
-		switch {
-		case err != nil && errors.Is(err, os.ErrDeadlineExceeded):
-			c.t.Fatalf("no answer after %q", got)
-		case err != nil:
-			return string(got)
-		case b[0] == 0:
-			return string(got)
-		}
-		got = append(got, b[0])
+	got, err := c.r.ReadString(0)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Fatalf("no answer after %q", got)
 	}
+	return strings.TrimSuffix(got, "\x00")
 }
 
 // openFiles counts the descriptors of this process.

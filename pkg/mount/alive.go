@@ -74,8 +74,8 @@ func isDead(err error) bool {
 	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.ECONNREFUSED)
 }
 
-// startStat has stat(1) call statfs and sends to answer whether that failed. A
-// child that cannot be killed is left to itself.
+// startStat has stat(1) call statfs and, if that ends by itself, sends to
+// answer whether it failed. A child that cannot be killed is left to itself.
 func startStat(paths []string, answer chan<- bool) error {
 	stat, err := exec.LookPath("stat")
 	if err != nil {
@@ -87,8 +87,11 @@ func startStat(paths []string, answer chan<- bool) error {
 	}
 	kill := time.AfterFunc(aliveTimeout, func() { _ = cmd.Process.Kill() })
 	go func() {
-		answer <- cmd.Wait() != nil
+		_ = cmd.Wait() // what it gives is in ProcessState too
 		kill.Stop()
+		if state := cmd.ProcessState; state != nil && state.Exited() {
+			answer <- !state.Success()
+		}
 	}()
 	return nil
 }

@@ -2,12 +2,14 @@ package mount
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,24 +44,62 @@ func (h Holder) String() string {
 	return fmt.Sprintf("%s (process %d of %s, %s %s)", h.Command, h.PID, h.User, h.How, h.Path)
 }
 
-// maxHolders limits what is listed.
-const maxHolders = 64
+// Limits of Holders.
+const (
+	maxHolders     = 64
+	holdersTimeout = 3 * time.Second
+)
 
 // Holders lists who uses a mount: processes of which this process may know,
 // mounts on top of it and loop devices. A process is listed once, by the first
 // use that is found.
-func Holders(e *Entry) []Holder {
-	found := append(mountHolders(e), loopHolders(e)...)
-	pids, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
-	for _, dir := range pids {
-		if len(found) == maxHolders {
-			break
-		}
-		if h, ok := processHolder(dir, e); ok {
-			found = append(found, h)
+//
+// The kernel makes those who ask about a process wait while that executes a
+// program, and that may wait for a file system that does not answer: after a
+// few seconds the list is what was found until then.
+func Holders(ctx context.Context, e *Entry) (list []Holder) {
+	ctx, cancel := context.WithTimeout(ctx, holdersTimeout)
+	defer cancel()
+	found := make(chan Holder)
+	go func() {
+		defer close(found)
+		findHolders(ctx, e, found)
+	}()
+	for len(list) < maxHolders {
+		select {
+		case h, ok := <-found:
+			if !ok {
+				return list
+			}
+			list = append(list, h)
+		case <-ctx.Done():
+			return list
 		}
 	}
-	return found
+	return list
+}
+
+// findHolders sends what it finds until ctx ends.
+func findHolders(ctx context.Context, e *Entry, found chan<- Holder) {
+	for _, h := range append(mountHolders(e), loopHolders(e)...) {
+		send(ctx, found, h)
+	}
+	pids, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
+	for _, dir := range pids {
+		if ctx.Err() != nil {
+			return
+		}
+		if h, ok := processHolder(dir, e); ok {
+			send(ctx, found, h)
+		}
+	}
+}
+
+func send(ctx context.Context, found chan<- Holder, h Holder) {
+	select {
+	case found <- h:
+	case <-ctx.Done():
+	}
 }
 
 func mountHolders(e *Entry) (found []Holder) {

@@ -146,7 +146,7 @@ func runAgain(t *testing.T, attr *syscall.SysProcAttr) {
 		t.Fatal(err)
 	}
 	defer exe.Close()
-	cmd := exec.Command("/proc/self/fd/3", "-test.run=^TestReal", "-test.v="+fmt.Sprint(testing.Verbose()))
+	cmd := exec.Command("/proc/self/fd/3", "-test.run=^TestReal", "-test.timeout=2m", "-test.v="+fmt.Sprint(testing.Verbose()))
 	cmd.ExtraFiles = []*os.File{exe} // its path may be closed to the other user
 	cmd.Dir = tmp
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_RUNTIME_DIR=")

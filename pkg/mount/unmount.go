@@ -27,7 +27,7 @@ func Unmount(ctx context.Context, path string, lazy bool) error {
 	}
 	err = unmount(ctx, p.path, lazy)
 	if errors.Is(err, unix.EBUSY) {
-		return &BusyError{Point: p.path, Holders: Holders(p.entry)}
+		return &BusyError{Point: p.path, Holders: Holders(ctx, p.entry)}
 	}
 	return err
 }
