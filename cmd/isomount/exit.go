@@ -98,6 +98,7 @@ var exits = []struct {
 	{source.ErrDirectory, exitNotImage},
 	{source.ErrNotRegular, exitNotImage},
 	{fsys.ErrNotSupported, exitUnsupported},
+	{errors.ErrUnsupported, exitUnsupported},
 	{binfmt.ErrMagic, exitNotImage},
 	{io.ErrUnexpectedEOF, exitDamaged},
 	{unix.EBUSY, exitBusy},
@@ -124,6 +125,12 @@ func explain(err error) string {
 }
 
 func exitCode(err error) int {
+	if e, ok := errors.AsType[*statusError](err); ok {
+		return e.code
+	}
+	if e, ok := errors.AsType[*codedError](err); ok {
+		return e.code
+	}
 	if _, corrupt := errors.AsType[*binfmt.CorruptError](err); corrupt {
 		return exitDamaged
 	}

@@ -57,6 +57,7 @@ type extractJob struct {
 	noOwner   bool
 	options   string
 	json      bool
+	silent    bool // say nothing but what went wrong
 	progress  *progressMode
 
 	fs     fsys.FS
@@ -228,7 +229,7 @@ func (j *extractJob) special(t *target, links linker, p *place) error {
 func (j *extractJob) tell(image string) error {
 	j.app.tellNotes(j.Notes)
 	switch {
-	case j.tar:
+	case j.tar, j.silent:
 	case j.json:
 		if err := j.app.json(&j.extracted); err != nil {
 			return err

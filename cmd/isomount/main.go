@@ -48,6 +48,8 @@ var commands = []func(*app) *cobra.Command{
 	treeCommand,
 	catCommand,
 	extractCommand,
+	execCommand,
+	execInsideCommand,
 	statsCommand,
 	daemonCommand,
 	completionCommand,

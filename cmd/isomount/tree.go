@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -106,8 +107,8 @@ func (j *treeJob) draw(ctx context.Context, top *place) error {
 			return err
 		}
 		list := j.read(&b)
-		for i := len(list) - 1; i >= 0; i-- {
-			n := branch{list[i], b.below + twig, b.below + pass, b.depth + 1}
+		for i, p := range slices.Backward(list) {
+			n := branch{p, b.below + twig, b.below + pass, b.depth + 1}
 			if i == len(list)-1 {
 				n.lead, n.below = b.below+lastTwig, b.below+lastPass
 			}
@@ -119,11 +120,12 @@ func (j *treeJob) draw(ctx context.Context, top *place) error {
 
 func (j *treeJob) line(b *branch) error {
 	name := b.name()
-	if b.depth == 0 {
+	switch {
+	case b.depth == 0:
 		name = "/" + b.path
-	} else if b.attr.IsDir() {
+	case b.attr.IsDir():
 		j.dirs++
-	} else {
+	default:
 		j.files++
 	}
 	text := j.names.text(name) + j.names.target(&b.place)
