@@ -155,9 +155,9 @@ func sameKey(it *item, _ []byte) bool {
 	return bytes.Equal(it.final, it.key)
 }
 
-// unique returns the name of the item, which is not the only one of that name:
-// the second and further ones, which no writer makes, get '~' and their place.
-// It returns nil if that name is taken as well.
+// unique returns the name of the item. The second and further ones of a name,
+// which no writer makes, get '~' and their place, and more '~' as long as such a
+// name is taken as well. It returns nil when it gives up.
 func (it *item) unique() []byte {
 	it.key = it.v.appendKey(it.key[:0], it.name)
 	if places, err := it.places(it.rec.parent); err != nil || len(places) < 2 {
@@ -170,21 +170,30 @@ func (it *item) unique() []byte {
 	}
 	it.final = append(append(it.final[:0], it.name...), '~')
 	it.final = strconv.AppendUint(it.final, uint64(it.place), 16)
-	if other.find(it.rec.parent, it.final, sameName) == nil {
-		return nil
+	for range maxTildes {
+		if other.find(it.rec.parent, it.final, sameName) != nil {
+			return it.final
+		}
+		it.final = append(it.final, '~')
 	}
-	return it.final
+	return nil
 }
+
+// maxTildes is how many '~' a name may end in to be unique.
+const maxTildes = 8
 
 // findUnique undoes unique.
 func (it *item) findUnique(cnid uint32, name []byte) error {
-	cut := bytes.LastIndexByte(name, '~')
+	trimmed := bytes.TrimRight(name, "~")
+	cut := bytes.LastIndexByte(trimmed, '~')
 	if cut < 0 {
 		return fs.ErrNotExist
 	}
-	p, err := strconv.ParseUint(string(name[cut+1:]), 16, placeBits)
-	if err != nil || !it.load(cnid, place(p)) || !bytes.Equal(it.name, name[:cut]) || !bytes.Equal(it.unique(), name) {
+	p, err := strconv.ParseUint(string(trimmed[cut+1:]), 16, placeBits)
+	if err != nil {
 		return fs.ErrNotExist
 	}
-	return nil
+	return it.find(cnid, name[:cut], func(it *item, base []byte) bool {
+		return it.place == place(p) && sameName(it, base) && bytes.Equal(it.unique(), name)
+	})
 }
