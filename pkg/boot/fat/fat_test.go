@@ -342,6 +342,7 @@ func TestDirectoryChains(t *testing.T) {
 	}{
 		{"goes round", 12, func(b *builder, _ []byte) { b.fat[4] = 2 }, 46, true},
 		{"ends early", 12, func(b *builder, _ []byte) { b.fat[4] = 0xFFF }, 46, false},
+		{"leads to a bad cluster", 12, func(b *builder, _ []byte) { b.fat[4] = 0xFF7 }, 46, true},
 		{"leads nowhere", 12, func(b *builder, _ []byte) { b.fat[4] = 0xFF0 }, 46, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -395,6 +396,27 @@ func TestHostileDirectories(t *testing.T) {
 	}
 	if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// FAT32 numbers clusters with 28 bits, in two halves, and may use another
+// table than the first.
+func TestFAT32(t *testing.T) {
+	b := newBuilder(t, 32, 512)
+	empty := make([]byte, 512)
+	for len(b.fat) < 70_000 {
+		b.fat = append(b.fat, 0)
+		b.clusters = append(b.clusters, empty)
+	}
+	data := pattern(1500)
+	b.edit = func(h []byte) { le.PutUint16(h[40:], 0x80|1) }
+	img := b.image(file{short: "FAR        ", data: data})
+	v := open(t, img)
+	clear(img[builderReserved*512:][:v.geo.fatSize])
+	fsystest.Test(t, v, []fsystest.File{{Path: "FAR", Data: data}})
+	le.PutUint16(img[40:], 0x80|2)
+	if _, err := Open(bytes.NewReader(img), int64(len(img)), Options{}); !errors.Is(err, binfmt.ErrMagic) {
+		t.Errorf("table 2 of 2: got error %v, want ErrMagic", err)
 	}
 }
 

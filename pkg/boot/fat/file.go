@@ -28,12 +28,13 @@ func (c *content) total() uint32 {
 	return uint32((c.size + c.v.geo.clusterSize - 1) / c.v.geo.clusterSize)
 }
 
-// seek makes cluster number index of the file the current one.
+// seek makes cluster number index of the file the current one, which was not
+// passed yet.
 func (c *content) seek(index uint32) error {
 	if !c.v.geo.holdsData(c.first) {
 		return binfmt.Corrupt(c.v.geo.fatOff, "file of %d bytes begins at cluster %#x", c.size, c.first)
 	}
-	if c.cluster == 0 || index < c.index {
+	if c.cluster == 0 {
 		c.index, c.cluster = c.v.marks.before(c.first, c.total(), index)
 	}
 	for c.index < index {
