@@ -219,6 +219,11 @@ func TestDamagedGPT(t *testing.T) {
 		{"header is lost", func(img []byte) []byte { clear(img[512:1024]); return img }, 2, "copy of the table at the end"},
 		{"both are lost", func(img []byte) []byte { clear(img[512:1024]); clear(img[len(img)-512:]); return img }, 0, ""},
 		{"header is lost, and no MBR", func(img []byte) []byte { clear(img[:1024]); return img }, 0, ""},
+		{"header of a disk with other sectors", func(img []byte) []byte {
+			copy(img[2048:], img[512:1024])
+			le.PutUint64(img[2048+24:], 4)
+			return img
+		}, 3, "checksum of the entries is wrong"}, // it lies among the entries, and looks like one
 		{"image ends in the table", func(img []byte) []byte { return img[:1024+128+10] }, 1, "table is cut short"},
 		{"image ends before the table", func(img []byte) []byte { return img[:1024] }, 0, ""},
 	} {
