@@ -18,7 +18,7 @@ var update = os.Getenv("UPDATE_SCRIPTS") != ""
 // TestScripts runs the command line as a user would. Every script has a
 // directory, a socket and a daemon of its own.
 func TestScripts(t *testing.T) {
-	need(t, "xorriso", "fusermount3", "bsdtar", "isoinfo", "zstd", "checkisomd5", "implantisomd5")
+	need(t, "xorriso", "fusermount3", "bsdtar", "7z", "isoinfo", "zstd", "checkisomd5", "implantisomd5")
 	testscript.Run(t, testscript.Params{
 		Dir:           "script",
 		UpdateScripts: update,
