@@ -44,16 +44,20 @@ func shown(r rune) rune {
 func appendUTF16(dst, raw []byte) []byte {
 	start := len(dst)
 	for i := 0; i+1 < len(raw); i += 2 {
-		if raw[i] != 0 || raw[i+1] >= utf8.RuneSelf {
+		b := raw[i+1]
+		if raw[i] != 0 || b >= utf8.RuneSelf || b == 0 {
 			return appendWide(dst, raw[i:], start)
 		}
-		dst = utf8.AppendRune(dst, shown(rune(raw[i+1])))
+		if b == '/' {
+			b = ':'
+		}
+		dst = append(dst, b)
 	}
 	return dst
 }
 
-// appendWide goes on with appendUTF16 at the first character that is not ASCII.
-// It may combine with the one before, so the name from start on is composed.
+// appendWide goes on with appendUTF16 at the first character that is shown as
+// more than a byte. It may combine with the one before, so the name from start on is composed.
 func appendWide(dst, raw []byte, start int) []byte {
 	for i := 0; i+1 < len(raw); i += 2 {
 		r := rune(raw[i])<<8 | rune(raw[i+1])
