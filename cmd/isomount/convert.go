@@ -83,7 +83,7 @@ func (j *convertJob) run(ctx context.Context, path string) error {
 	}
 	m.close()
 	if err := errors.Join(err, d.Close()); err != nil {
-		return err
+		return explainWrite(err)
 	}
 	return j.tell(r)
 }
@@ -198,7 +198,7 @@ func (j *convertJob) tell(r *converted) error {
 		return err
 	}
 	if len(r.Notes) > 0 {
-		return fmt.Errorf("%s: not everything is in it as it was on the disc: %w", r.Output, errPartial)
+		return fmt.Errorf("%s: %w; see the notes", r.Output, errPartial)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/isofs/master"
@@ -341,7 +342,7 @@ func (j *createJob) tell(r *master.Result) error {
 		return err
 	}
 	if slices.ContainsFunc(r.Notes, func(n master.Note) bool { return !errors.Is(n.Err, master.ErrLoop) }) {
-		return fmt.Errorf("%s: not everything is in the image as it was found: %w", c.Output, errPartial)
+		return fmt.Errorf("%s: %w; see the notes", c.Output, errPartial)
 	}
 	return nil
 }
@@ -377,6 +378,8 @@ func explainWrite(err error) error {
 	switch {
 	case errors.Is(err, master.ErrTooDeep):
 		return fmt.Errorf("%w; leave out --no-rock-ridge, or add --deep", err)
+	case errors.Is(err, unix.ENOSPC):
+		return fmt.Errorf("%w; nothing was left behind, make room or choose another place with -o", err)
 	case errors.Is(err, master.ErrShort):
 		return fmt.Errorf("%w; nothing was written, try again when it is not in use", err)
 	}

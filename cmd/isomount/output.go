@@ -21,7 +21,7 @@ import (
 
 // errPartial goes with a result that is there but not whole; what is missing
 // has been told.
-var errPartial = errors.New("something was left out")
+var errPartial = errors.New("something was left out, or is not as it was")
 
 // An outFile is the image that a command makes.
 type outFile struct {

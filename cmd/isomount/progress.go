@@ -266,6 +266,9 @@ func (m *meter) showBar(l *progressLine) {
 // barText is the bar as one line that fits into a terminal.
 func barText(l *progressLine, width int) string {
 	var parts []string
+	if l.Total == 0 && l.Done == 0 {
+		return cutText(l.Stage+"  "+clockText(l.Elapsed), width) // nothing that has bytes to count
+	}
 	if l.Total > 0 {
 		parts = append(parts, fmt.Sprintf("%3d%%", min(100, int64(float64(l.Done)*100/float64(l.Total)))),
 			bytesText(l.Done)+" of "+bytesText(l.Total))
@@ -282,9 +285,11 @@ func barText(l *progressLine, width int) string {
 		full := min(room, int(float64(room)*float64(l.Done)/float64(l.Total)))
 		text = "[" + strings.Repeat("=", full) + strings.Repeat(" ", room-full) + "]  " + text
 	}
-	text = l.Stage + "  " + text
-	return text[:max(0, min(len(text), width-1))]
+	return cutText(l.Stage+"  "+text, width)
 }
+
+// cutText shortens a line so that the cursor stays on it.
+func cutText(s string, width int) string { return s[:max(0, min(len(s), width-1))] }
 
 // clockText writes a duration as 0:07, 12:30 or 1:02:03.
 func clockText(seconds float64) string {

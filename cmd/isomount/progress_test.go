@@ -96,6 +96,7 @@ func TestBarText(t *testing.T) {
 		{"no room for the bar", progressLine{Stage: "write", Done: 1, Total: 4, Rate: 1}, 38, "write   25%  1B of 4B  1B/s"},
 		{"no room at all", progressLine{Stage: "write", Done: 1, Total: 4, Rate: 1}, 10, "write   2"},
 		{"no total", progressLine{Stage: "read", Done: 2048, Rate: 1024}, 80, "read  2.0K  1.0K/s"},
+		{"nothing to count", progressLine{Stage: "scan", Elapsed: 65}, 80, "scan  1:05"},
 		{"more than there was", progressLine{Stage: "read", Done: 30, Total: 10}, 60, "read  [===========================]  100%  30B of 10B  0B/s"},
 	} {
 		got := barText(&tt.line, tt.width)
