@@ -56,7 +56,11 @@ func (a *app) report(ctx context.Context, word, options string) (*volume.Report,
 	if err != nil {
 		return nil, err
 	}
-	return &d.volume.Report, d.Close()
+	report := &d.volume.Report
+	if report.Autorun, err = volume.FindAutorun(d.volume.FS); err != nil {
+		report.Notes = append(report.Notes, fmt.Sprintf("the root could not be searched for autorun files: %v", err))
+	}
+	return report, d.Close()
 }
 
 func driveReport(ctx context.Context, name string) (*volume.Report, error) {
@@ -129,6 +133,9 @@ func printReport(out io.Writer, name string, r *volume.Report) error {
 	for _, l := range r.Details.Lines() {
 		fmt.Fprintf(w, "%s\t%s\n", l.Name, printable(l.Value))
 	}
+	for _, l := range autorunLines(r.Autorun) {
+		fmt.Fprintf(w, "%s\t%s\n", l.Name, printable(l.Value))
+	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "note\t%s\n", printable(n))
 	}
@@ -144,4 +151,25 @@ func treeText(t *volume.Tree) string {
 		entries = "entry"
 	}
 	return fmt.Sprintf("%s, %d %s in its root, label %s", t.Name, t.Entries, entries, printable(t.Label))
+}
+
+// autorunLines tells what a disc would like to be done. Names and command lines
+// are the disc's own words.
+func autorunLines(a *volume.Autorun) []volume.Line {
+	if a == nil {
+		return nil
+	}
+	var lines []volume.Line
+	for _, l := range []volume.Line{
+		{Name: "autorun", Value: a.Program},
+		{Name: "autoopen", Value: a.Opens},
+		{Name: "inf open", Value: a.Open},
+		{Name: "inf icon", Value: a.Icon},
+		{Name: "inf label", Value: a.Label},
+	} {
+		if l.Value != "" {
+			lines = append(lines, l)
+		}
+	}
+	return lines
 }

@@ -19,8 +19,9 @@ import (
 func mountCommand(a *app) *cobra.Command {
 	var options []string
 	var asJSON bool
+	autorun := autorunNever
 	c := &cobra.Command{
-		Use:   "mount IMAGE [MOUNTPOINT] [-o OPTIONS] [--json]",
+		Use:   "mount IMAGE [MOUNTPOINT] [-o OPTIONS] [--autorun[=WHEN]] [--json]",
 		Short: "Show a disc image as a directory",
 		Long: `Show what is on a disc image as a read-only directory tree. It is there when
 the command returns.
@@ -49,14 +50,20 @@ allow_other. isomount(1) has them all.`,
 				fmt.Fprintf(a.err, "isomount: note: %s\n", n)
 			}
 			if asJSON {
-				return a.json(d)
+				err = a.json(d)
+			} else {
+				_, err = fmt.Fprintf(a.out, "%s: %s at %s (drive %s)\n", filepath.Base(string(d.Image)), title(d), d.Mountpoint, d.Name)
 			}
-			fmt.Fprintf(a.out, "%s: %s at %s (drive %s)\n", filepath.Base(string(d.Image)), title(d), d.Mountpoint, d.Name)
-			return nil
+			if err != nil {
+				return err
+			}
+			return a.autorun(c.Context(), autorun, d)
 		},
 	}
 	c.Flags().StringArrayVarP(&options, "options", "o", nil, "mount options, separated by commas")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the drive as JSON")
+	c.Flags().Var(&autorun, "autorun", "run what the disc wants to be run: ask (if just --autorun is given),\nnever, or always, without asking")
+	c.Flags().Lookup("autorun").NoOptDefVal = string(autorunAsk)
 	return c
 }
 

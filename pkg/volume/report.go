@@ -23,6 +23,9 @@ type Report struct {
 	Trees   []Tree   `json:"trees"`           // all there are
 	Notes   []string `json:"notes,omitempty"` // what is odd about the disc
 	Details Details  `json:"details"`
+
+	// Autorun is left to those who want to know; see [FindAutorun].
+	Autorun *Autorun `json:"autorun,omitempty"`
 }
 
 // Details are what the readers tell of their structures, each only if the disc
