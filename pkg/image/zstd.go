@@ -36,7 +36,8 @@ const (
 // had only by decompressing all before it.
 var ErrNotSeekable = errors.New(`compressed in one piece and cannot be read at random; decompress it first, e.g. with "zstd -d"`)
 
-// openZstd opens a file in the seekable format.
+// openZstd opens a file in the seekable format, or one of frames that are small
+// enough to be decompressed each at once.
 func openZstd(src Source) (Source, error) {
 	head := make([]byte, 4)
 	if src.Size() < zstdSkipHeader+zstdFooter {
@@ -49,18 +50,18 @@ func openZstd(src Source) (Source, error) {
 	if magic != zstdMagic && magic&zstdSkipMask != zstdSkipMagic {
 		return nil, binfmt.ErrMagic
 	}
-	t, err := readSeekTable(src)
-	if errors.Is(err, binfmt.ErrMagic) && magic == zstdMagic {
-		return nil, ErrNotSeekable
-	}
-	if err != nil {
-		return nil, err
-	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(zstdMaxFrame), zstd.WithDecoderMaxWindow(zstdMaxFrame))
 	if err != nil {
 		return nil, err
 	}
-	return &zstdSource{src: src, frames: t, dec: dec}, nil
+	frames, err := readSeekTable(src)
+	if errors.Is(err, binfmt.ErrMagic) && magic == zstdMagic {
+		frames, err = scanFrames(src, dec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &zstdSource{src: src, frames: frames, dec: dec}, nil
 }
 
 // A zstdFrame says where a frame ends, and where the one before did: in the

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
 	"github.com/isomount/isomount/pkg/binfmt"
@@ -138,7 +139,9 @@ func TestZstdDamage(t *testing.T) {
 	}{
 		{"other magic", func(b []byte) []byte { b[0]++; return b }, binfmt.ErrMagic, 0},
 		{"cut to nothing", func(b []byte) []byte { return b[:16] }, binfmt.ErrMagic, 0},
-		{"no table", func(b []byte) []byte { return b[:end-1] }, ErrNotSeekable, 0},
+		{"half a table", func(b []byte) []byte { return b[:end-1] }, nil, int64(end) - zstdFooter - 2*8 - zstdSkipHeader},
+		{"half a frame", func(b []byte) []byte { return b[:1000] }, nil, 0},
+		{"something behind the frames", func(b []byte) []byte { return append(b[:end-33], "no frame of zstd at all, this"...) }, nil, int64(end) - 33},
 		{"frames to skip without a table", func(b []byte) []byte {
 			binary.LittleEndian.PutUint32(b, zstdSkipMagic)
 			return b[:end-1]
@@ -197,6 +200,45 @@ func checkDamage(t *testing.T, err, is error, off int64) {
 	var c *binfmt.CorruptError
 	if !errors.As(err, &c) || c.Off != off {
 		t.Errorf("got error %v, want damage at %d", err, off)
+	}
+}
+
+// Without a table the frames are found one by one, whether they tell their size
+// or not.
+func TestZstdWithoutTable(t *testing.T) {
+	data := sample(3*zstdPiece + 777)
+	packed := compress(t, data, 3)
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := enc.EncodeAll(make([]byte, zstdMaxFrame+1), nil)
+	var piped bytes.Buffer // a stream does not know how long it will be
+	for off := 0; off < len(data); off += 100_000 {
+		enc.Reset(&piped)
+		if _, err := io.Copy(enc, bytes.NewReader(data[off:min(len(data), off+100_000)])); err != nil {
+			t.Fatal(err)
+		}
+		if err := enc.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, b := range map[string][]byte{
+		"sizes":    packed[:len(packed)-zstdFooter-4*8-zstdSkipHeader],
+		"no sizes": piped.Bytes(),
+	} {
+		src, err := openZstd(bytes.NewReader(b))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := io.ReadAll(io.NewSectionReader(src, 0, src.Size()))
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: got %d bytes of %d, error %v", name, len(got), len(data), err)
+		}
+	}
+	if _, err := openZstd(bytes.NewReader(large)); !errors.Is(err, ErrNotSeekable) {
+		t.Errorf("one large frame: got error %v, want ErrNotSeekable", err)
 	}
 }
 
