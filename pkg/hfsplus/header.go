@@ -195,6 +195,9 @@ func (v *FS) decodeHFS(b []byte) error {
 // setVolume takes a header that makes sense.
 func (v *FS) setVolume(d volume) {
 	v.vol = d
+	if !d.isHFS() && d.attributes&(volJournaled|volUnmounted) == volJournaled {
+		v.notef("volume was not unmounted in order, and its journal is not replayed")
+	}
 	if end := d.base + int64(d.blocks)*d.blockSize; end > v.size {
 		v.notef("volume ends at byte %d, the image at %d", end, v.size)
 	}

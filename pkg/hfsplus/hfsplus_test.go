@@ -150,6 +150,27 @@ func TestInfo(t *testing.T) {
 	}
 }
 
+// A journal that was not played back is told of, since what is shown may be old.
+func TestJournal(t *testing.T) {
+	img := newBuilder(t, sigPlus).image()
+	for _, c := range []struct {
+		attributes       uint32
+		journaled, clean bool
+		notes            int
+	}{
+		{volUnmounted, false, true, 0},
+		{volUnmounted | volJournaled, true, true, 0},
+		{volJournaled, true, false, 1},
+		{0, false, false, 0},
+	} {
+		be.PutUint32(img[headerOff+4:], c.attributes)
+		got := open(t, img, Options{}).Info()
+		if got.Journaled != c.journaled || got.Clean != c.clean || len(got.Notes) != c.notes {
+			t.Errorf("attributes %#x: got %+v, want %+v", c.attributes, got, c)
+		}
+	}
+}
+
 func TestHFS(t *testing.T) {
 	b := newBuilder(t, sigHFS)
 	var want []fsystest.File
