@@ -192,7 +192,7 @@ func TestKeeperOfADaemonThatCannotStart(t *testing.T) {
 	defer cancel()
 	cmd := d.command(ctx, "isomountd", "--keep", "--cache=1K")
 	out, _ := cmd.CombinedOutput()
-	if code := cmd.ProcessState.ExitCode(); code != 2 || strings.Count(string(out), "at least 1M") != 1 {
+	if code := cmd.ProcessState.ExitCode(); code != 64 || strings.Count(string(out), "at least 1M") != 1 {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	running := startKept(t, 0)

@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -31,6 +33,11 @@ const keeperVariable = "ISOMOUNT_KEEPER"
 
 // isKept tells whether this process was started by a keeper.
 func isKept() bool { return os.Getenv(keeperVariable) == strconv.Itoa(os.Getppid()) }
+
+// inheritsDrives tells whether the process before left drives.
+func inheritsDrives() bool {
+	return slices.ContainsFunc(strings.Split(os.Getenv("LISTEN_FDNAMES"), ":"), drive.IsKept)
+}
 
 // inherit sorts the descriptors that came with the process.
 func inherit() (passed, error) {

@@ -51,11 +51,13 @@ func untilSignal() (context.Context, func()) {
 	}
 }
 
-// Exit codes, as in isomountd(8).
+// Exit codes, as in isomountd(8). 2 is what the Go runtime ends a process with
+// that has failed of itself; systemd must not take that for wrong settings,
+// with which it makes no sense to start another.
 const (
 	exitFailed  = 1
-	exitUsage   = 2
 	exitRunning = 3
+	exitUsage   = 64 // EX_USAGE of sysexits.h
 )
 
 // errUsage marks what is wrong with flags or the configuration.
@@ -114,8 +116,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("no argument is expected, got %q; see isomountd --help%w", flags.Arg(0), hidden{errUsage})
 	}
 	c, err := configure(args, *file)
-	if err != nil {
+	if err != nil && !inheritsDrives() {
 		return fmt.Errorf("%w%w", err, hidden{errUsage})
+	}
+	if err != nil { // whoever reads from a drive needs it more than the settings
+		fmt.Fprintf(os.Stderr, "isomountd: %v; going on without, since there are drives\n", err)
+		c = defaults()
 	}
 	if *keep && !isKept() {
 		return runKeeper(ctx, c)

@@ -100,7 +100,6 @@ func (d *daemon) run(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	d.tell(notify.Stopping)
 	if d.manager != nil && !errors.Is(context.Cause(ctx), errInterrupted) {
 		return d.handOver(ctx, served)
 	}
@@ -115,7 +114,9 @@ func (d *daemon) tell(state string) {
 }
 
 // handOver ends the process and not the drives, which are served to the last
-// moment. If there are none, nothing is left to keep.
+// moment. If there are none, nothing is left to keep. The manager is not told
+// that the service stops: the service does not, and systemd 252 forgets what it
+// keeps of one that fails after it has said so.
 func (d *daemon) handOver(ctx context.Context, served <-chan error) error {
 	n, _ := d.handler.drives.Len()
 	d.log.Info("handing over", zap.Int("drives", n))
@@ -138,6 +139,7 @@ func (d *daemon) handOver(ctx context.Context, served <-chan error) error {
 // they close them, or the process has ended.
 func (d *daemon) stop(ctx context.Context, served <-chan error) error {
 	d.log.Info("ending")
+	d.tell(notify.Stopping)
 	ctx, cancel := timeout(ctx, drainTime)
 	defer cancel()
 	for _, info := range d.handler.drives.List(0) {

@@ -1,0 +1,138 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The system's daemon under a real systemd: started by its socket, with drives
+// that outlive every way in which it can end but a stop, and without any
+// privilege.
+func TestSystemd(t *testing.T) {
+	image := makeImage(t, map[string]string{"a": "content"})
+	m := bootMachine(t, image, "")
+	m.must("mkdir", "/tmp/m")
+	if state := m.show("isomountd.service", "ActiveState"); state != "inactive" {
+		t.Errorf("before the first client the daemon is %s", state)
+	}
+	m.must("isomount", "mount", "/share/disc.iso", "/tmp/m")
+	m.must("isomount", "mount", "/share/disc.iso")
+	if n := m.show("isomountd.service", "NFileDescriptorStore"); n != "7" {
+		t.Errorf("%s descriptors are kept, want 7", n)
+	}
+	pid := func() string { return m.show("isomountd.service", "MainPID") }
+	t.Run("sandbox", func(t *testing.T) { checkSandbox(t, m, pid()) })
+	for _, c := range []struct {
+		name string
+		do   func() []string
+	}{
+		{"kill", func() []string { return []string{"kill", "-KILL", pid()} }},
+		{"terminate", func() []string { return []string{"kill", "-TERM", pid()} }},
+		{"abort", func() []string { return []string{"kill", "-ABRT", pid()} }},
+		{"restart", func() []string { return []string{"systemctl", "restart", "isomountd"} }},
+		{"restart by the client", func() []string { return []string{"isomount", "daemon", "--restart"} }},
+		{"reexec of systemd", func() []string { return []string{"systemctl", "daemon-reexec"} }},
+		{"kill after that", func() []string { return []string{"kill", "-KILL", pid()} }},
+		{"reload of systemd", func() []string { return []string{"systemctl", "daemon-reload"} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m.must(c.do()...)
+			within(t, 10*time.Second, "the daemon runs", func() bool {
+				return m.show("isomountd.service", "SubState") == "running"
+			})
+			if got := m.must("cat", "/tmp/m/a", "/run/isomount/mnt/DISC/a"); got != "contentcontent" {
+				t.Errorf("read %q", got)
+			}
+			within(t, 5*time.Second, "both drives are listed", func() bool {
+				return strings.Count(m.must("isomount", "list"), "mounted") == 2
+			})
+		})
+	}
+	m.must("isomount", "unmount", "/tmp/m")
+	if n := m.show("isomountd.service", "NFileDescriptorStore"); n != "4" {
+		t.Errorf("with one drive %s descriptors are kept, want 4", n)
+	}
+	m.must("isomount", "mount", "/share/disc.iso", "/tmp/m")
+	m.must("systemctl", "stop", "isomountd.service")
+	if left := m.ours(); left != "" {
+		t.Errorf("a stop left\n%s", left)
+	}
+	if _, err := m.try("ls", "/run/isomount/mnt/DISC"); err == nil {
+		t.Error("a stop left the mount point that was made")
+	}
+	if n := m.show("isomountd.service", "NFileDescriptorStore"); n != "0" {
+		t.Errorf("after a stop %s descriptors are kept", n)
+	}
+	// And its socket starts it again.
+	if out := m.must("isomount", "list"); !strings.Contains(out, "no drives") {
+		t.Error(out)
+	}
+}
+
+// checkSandbox looks at what the kernel says of the daemon.
+func checkSandbox(t *testing.T, m *machine, pid string) {
+	t.Helper()
+	status := m.must("cat", "/proc/"+pid+"/status")
+	for _, want := range []string{
+		"CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000",
+		"NoNewPrivs:\t1", "Seccomp:\t2",
+	} {
+		if !strings.Contains(status, want+"\n") {
+			t.Errorf("no %q in\n%s", want, status)
+		}
+	}
+	if strings.Contains(status, "Uid:\t0\t") {
+		t.Error("the daemon runs as root")
+	}
+	// It sees no files of users, so it cannot open any that a client names.
+	if out, err := m.try("nsenter", "-t", pid, "-m", "ls", "/tmp/m"); err == nil {
+		t.Errorf("the daemon sees the mount point of a client: %s", out)
+	}
+}
+
+// A user's own daemon, in a login without PAM: drives live through a restart
+// and end with the login.
+func TestSystemdUser(t *testing.T) {
+	image := makeImage(t, map[string]string{"a": "content"})
+	m := bootMachine(t, image, "")
+	m.must("install", "-d", "-o", fmt.Sprint(alice), "/tmp/home", "/tmp/home/mnt")
+	login := fmt.Sprintf("user@%d.service", alice)
+	m.must("systemctl", "start", login)
+	m.as(alice, "isomount", "mount", "/share/disc.iso", "/tmp/home/mnt")
+	m.as(alice, "isomount", "mount", "/share/disc.iso")
+	pid := m.as(alice, "systemctl", "--user", "show", "-p", "MainPID", "--value", "isomountd.service")
+	if pid == "0" {
+		t.Fatal("the user's daemon was not started by its socket")
+	}
+	for _, do := range [][]string{{"kill", "-KILL", pid}, {"systemctl", "--user", "restart", "isomountd"}} {
+		m.as(alice, do...)
+		if got := m.as(alice, "cat", "/tmp/home/mnt/a"); got != "content" {
+			t.Errorf("%s: read %q", do[0], got)
+		}
+	}
+	m.must("systemctl", "stop", login)
+	if left := m.ours(); left != "" {
+		t.Errorf("the end of the login left\n%s", left)
+	}
+}
+
+// What the units promise of the sandbox stays as good as it is.
+func TestSystemdSecurity(t *testing.T) {
+	need(t, "systemd-analyze")
+	dir := t.TempDir()
+	b, err := os.ReadFile("../systemd/system/isomountd.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := dir + "/isomountd.service"
+	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(b), "/usr/bin/isomount", bin+"/isomount")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := asUser(0, "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=5", unit)
+	if err != nil {
+		t.Errorf("the exposure is more than 0.5: %v\n%s", err, out)
+	}
+}
