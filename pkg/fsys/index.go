@@ -32,7 +32,7 @@ type dirIndex struct {
 }
 
 type slot struct {
-	hash uint32
+	hash uint64
 	pos  uint64
 }
 
@@ -79,7 +79,7 @@ func (x *Index) Duplicates(dir Node, scan Scan) (bool, error) {
 	return d.dups, nil
 }
 
-func (x *Index) hash(name []byte) uint32 { return uint32(maphash.Bytes(x.seed, name)) }
+func (x *Index) hash(name []byte) uint64 { return maphash.Bytes(x.seed, name) }
 
 func (x *Index) get(dir Node, scan Scan) (*dirIndex, error) {
 	x.mu.Lock()

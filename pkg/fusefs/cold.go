@@ -87,7 +87,7 @@ func (s *Server) negotiate(req, out []byte) (int, error) {
 	// Nothing is ever written, and a slot has room for no more than this.
 	reply := view[fuse.InitOut](out[outHeaderBytes:])
 	reply.MaxWrite = smallReply
-	s.resends = reply.Flags2&(fuse.CAP_HAS_RESEND>>32) != 0
+	s.resends.Store(reply.Flags2&(fuse.CAP_HAS_RESEND>>32) != 0)
 	return n, nil
 }
 

@@ -55,7 +55,7 @@ type Server struct {
 	proto   *fuse.ProtocolServer
 	journal *Journal
 	ready   chan struct{} // closed when INIT was answered
-	resends bool          // the kernel has FUSE_NOTIFY_RESEND
+	resends atomic.Bool   // the kernel has FUSE_NOTIFY_RESEND
 	stats   counters
 	watch   watchdog
 
@@ -179,7 +179,7 @@ func (s *Server) adopt() error {
 			replays = append(replays, s.replay(i))
 		}
 	}
-	if adopted && s.resends && !s.opts.NoResend {
+	if adopted && s.resends.Load() && !s.opts.NoResend {
 		s.wg.Go(func() { s.resendAfter(replays) })
 	}
 	return nil
