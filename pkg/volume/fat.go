@@ -6,7 +6,33 @@ import (
 
 	"github.com/isomount/isomount/pkg/boot"
 	"github.com/isomount/isomount/pkg/boot/fat"
+	"github.com/isomount/isomount/pkg/fsys"
 )
+
+// surveyFAT adds the tree of an image that is a FAT file system itself: a floppy
+// disk, or an EFI partition cut out of a disc.
+func surveyFAT(d Disc, o Options, s *surveyed) error {
+	f, err := fat.Open(d.Data, d.Size, fat.Options{Owner: o.Owner, Meta: d.Meta})
+	if err != nil {
+		return err
+	}
+	info := f.Info()
+	s.details.FAT = &info
+	s.note(VFAT, info.Notes)
+	s.trees = append(s.trees, Tree{
+		Name: VFAT, FS: VFAT, Label: info.Label, Entries: countRoot(f),
+		open: func(Options) (fsys.FS, error) { return f, nil },
+	})
+	return nil
+}
+
+// countRoot counts the entries of a root, up to a limit.
+func countRoot(f fsys.FS) int {
+	const limit = 1000
+	n := 0
+	_ = f.ReadDir(f.Root(), 0, func(*fsys.Entry) bool { n++; return n < limit }) // what can be read counts
+	return n
+}
 
 // addPiece adds a piece of the disc as a file, and what it holds, if it holds
 // FAT, as a directory.

@@ -20,7 +20,7 @@ func surveyHFS(d Disc, o Options, s *surveyed) error {
 	found := binfmt.ErrMagic
 	for _, r := range ranges {
 		f, err := hfsplus.Open(io.NewSectionReader(d.Data, r.Off, r.Size), r.Size, hfsplus.Options{
-			Owner: o.Owner, Meta: io.NewSectionReader(d.Meta, r.Off, r.Size),
+			Owner: o.Owner, Meta: io.NewSectionReader(d.Meta, r.Off, r.Size), Forks: o.Forks,
 		})
 		switch {
 		case errors.Is(err, binfmt.ErrMagic):

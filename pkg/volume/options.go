@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/isomount/isomount/pkg/fsys"
+	"github.com/isomount/isomount/pkg/hfsplus"
 )
 
 // ErrOption reports a mount option that is not known or has a value that
@@ -20,6 +21,7 @@ const (
 	ISO9660 = "iso9660"
 	UDF     = "udf"
 	HFSPlus = "hfsplus"
+	VFAT    = "vfat"
 )
 
 // Views of the option view=.
@@ -31,7 +33,7 @@ const (
 // Options choose a tree and how it is shown. The zero value chooses by the
 // disc and gives everything to root.
 type Options struct {
-	FS       string // Auto ("" too), ISO9660, UDF or HFSPlus
+	FS       string // Auto ("" too), ISO9660, UDF, HFSPlus or VFAT
 	View     string // "" for one tree, "all" for every tree side by side
 	NoRock   bool   // leave Rock Ridge aside
 	NoJoliet bool   // leave Joliet aside
@@ -41,6 +43,7 @@ type Options struct {
 	Unhide   bool   // show associated files, and what UDF marks as hidden
 	Undelete bool   // show what UDF marks as deleted
 	Raw      bool   // do not decompress zisofs (nocompress)
+	Forks    string // how HFS+ shows resource forks: "xattr" ("" too), "dot" or "none"
 
 	Session  int   // 0: the last; from 1 on
 	SBSector int64 // first block of the session, in units of 2048 bytes; -1: by Session
@@ -70,7 +73,7 @@ const (
 // options are the mount options, with the names that Linux's isofs and udf
 // use. To add one, add a line, and one to docs/SEMANTICS.md.
 var options = []option{
-	{"fs", hasValue, choice(func(o *Options) *string { return &o.FS }, Auto, ISO9660, UDF, HFSPlus)},
+	{"fs", hasValue, choice(func(o *Options) *string { return &o.FS }, Auto, ISO9660, UDF, HFSPlus, VFAT)},
 	{"view", hasValue, choice(func(o *Options) *string { return &o.View }, viewAll, viewOne)},
 	{"norock", noValue, func(o *Options, _ string) error { o.NoRock = true; return nil }},
 	{"nojoliet", noValue, func(o *Options, _ string) error { o.NoJoliet = true; return nil }},
@@ -82,6 +85,7 @@ var options = []option{
 	{"showassoc", noValue, func(o *Options, _ string) error { o.Unhide = true; return nil }},
 	{"undelete", noValue, func(o *Options, _ string) error { o.Undelete = true; return nil }},
 	{"nocompress", noValue, func(o *Options, _ string) error { o.Raw = true; return nil }},
+	{"forks", hasValue, choice(func(o *Options) *string { return &o.Forks }, hfsplus.ForksXattr, hfsplus.ForksDot, hfsplus.ForksNone)},
 	{"session", hasValue, setSession},
 	{"sbsector", hasValue, number(func(o *Options) *int64 { return &o.SBSector })},
 	{"novrs", noValue, func(o *Options, _ string) error { o.NoVRS = true; return nil }},

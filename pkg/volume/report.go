@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isomount/isomount/pkg/boot"
+	"github.com/isomount/isomount/pkg/boot/fat"
 	"github.com/isomount/isomount/pkg/hfsplus"
 	"github.com/isomount/isomount/pkg/isofs"
 	"github.com/isomount/isomount/pkg/udf"
@@ -34,6 +35,7 @@ type Details struct {
 	ISO *isofs.Info    `json:"iso9660,omitempty"`
 	UDF *udf.Info      `json:"udf,omitempty"`
 	HFS []hfsplus.Info `json:"hfs,omitempty"`
+	FAT *fat.Info      `json:"fat,omitempty"`
 
 	Partitions []boot.Partition `json:"partitions,omitempty"` // of a hybrid disc
 }

@@ -98,10 +98,11 @@ var families = []family{
 	{ISO9660, surveyISO},
 	{UDF, surveyUDF},
 	{HFSPlus, surveyHFS},
+	{VFAT, surveyFAT},
 }
 
 // ranks is the order in which automatic choice prefers the trees.
-var ranks = []string{"rockridge", "udf", "joliet", "enhanced", "iso9660", "highsierra", "hfsplus", "hfs"}
+var ranks = []string{"rockridge", "udf", "joliet", "enhanced", "iso9660", "highsierra", "hfsplus", "hfs", VFAT}
 
 // surveyed is what was found on a disc.
 type surveyed struct {
@@ -196,11 +197,12 @@ func (s *surveyed) ranked() []*Tree {
 
 // isStub tells whether a tree is only a notice that the disc has another: its
 // root lists less than the root of a tree that may be shown in its stead. HFS+
-// lists files of its own that say nothing about the others.
+// lists files of its own, and FAT is for starting a computer: both say nothing
+// about the others.
 func (s *surveyed) isStub(t *Tree, o Options) bool {
 	for i := range s.trees {
 		u := &s.trees[i]
-		if u.err != nil || u.FS == HFSPlus || !o.admits(u) {
+		if u.err != nil || u.FS == HFSPlus || u.FS == VFAT || !o.admits(u) {
 			continue
 		}
 		if u.Entries > t.Entries && (t.FS != u.FS || t.Entries == 0) {
@@ -220,6 +222,7 @@ func reason(name string, passed []string, o Options) string {
 		"highsierra": "High Sierra is what the disc has",
 		"hfsplus":    "HFS+ is what the disc has",
 		"hfs":        "HFS is what the disc has",
+		VFAT:         "FAT is what the disc has",
 	}[name]
 	if o.FS != "" && o.FS != Auto {
 		why = "fs=" + o.FS + " was asked for; " + why

@@ -59,7 +59,7 @@ func TestChoice(t *testing.T) {
 }
 
 func TestRankedNamesAllTreesThatFamiliesGive(t *testing.T) {
-	for _, name := range []string{"rockridge", "joliet", "enhanced", "iso9660", "highsierra", UDF, HFSPlus, "hfs"} {
+	for _, name := range []string{"rockridge", "joliet", "enhanced", "iso9660", "highsierra", UDF, HFSPlus, "hfs", VFAT} {
 		s := &surveyed{trees: []Tree{{Name: name}}}
 		if len(s.ranked()) != 1 {
 			t.Errorf("%s has no rank and would never be shown", name)
