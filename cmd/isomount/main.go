@@ -50,6 +50,7 @@ var commands = []func(*app) *cobra.Command{
 	extractCommand,
 	execCommand,
 	execInsideCommand,
+	ripCommand,
 	statsCommand,
 	daemonCommand,
 	completionCommand,

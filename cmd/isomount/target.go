@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -385,68 +384,4 @@ func timesOf(a *fsys.Attr) []unix.Timespec {
 		{Sec: a.AccTime.Sec, Nsec: int64(a.AccTime.Nsec)},
 		{Sec: a.ModTime.Sec, Nsec: int64(a.ModTime.Nsec)},
 	}
-}
-
-// A filler copies the content of files.
-type filler struct {
-	fs  fsys.FS
-	buf []byte
-	m   *meter
-}
-
-// fill writes a file's content, and leaves holes where the disc has them.
-func (c *filler) fill(ctx context.Context, w *os.File, p *place) error {
-	var holes []fsys.Extent
-	if x, ok := c.fs.(fsys.ExtentFS); ok {
-		err := x.Extents(p.node, 0, func(e fsys.Extent) bool {
-			if e.Pos == fsys.Hole {
-				holes = append(holes, e)
-			}
-			return ctx.Err() == nil
-		})
-		if err != nil {
-			holes = nil // reading will tell
-		}
-	}
-	off, size := int64(0), p.attr.Size
-	for _, h := range holes {
-		if h.Off < off || h.Len > size-h.Off { // not as the tree promised
-			continue
-		}
-		if err := c.copy(ctx, w, p, off, h.Off); err != nil {
-			return err
-		}
-		c.m.add(h.Len)
-		off = h.Off + h.Len
-	}
-	if err := c.copy(ctx, w, p, off, size); err != nil {
-		return err
-	}
-	if len(holes) == 0 {
-		return nil
-	}
-	return w.Truncate(size)
-}
-
-// copy copies the bytes from off to end.
-func (c *filler) copy(ctx context.Context, w *os.File, p *place, off, end int64) error {
-	if c.buf == nil {
-		c.buf = make([]byte, copyPiece)
-	}
-	for off < end {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		b := c.buf[:min(copyPiece, end-off)]
-		n, err := readNode(c.fs, p.node, b, off)
-		if err != nil {
-			return err
-		}
-		if _, err := w.WriteAt(b[:n], off); err != nil {
-			return &outputError{err}
-		}
-		off += int64(n)
-		c.m.add(int64(n))
-	}
-	return nil
 }
