@@ -324,7 +324,7 @@ func (o *offer) run(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("autorun: %w", err)
 	}
-	state, err := waitFor(cmd, nil)
+	state, err := awaitCommand(cmd, nil)
 	if err == nil && !state.Success() {
 		err = fmt.Errorf("autorun: %s: %s", printable(o.file), state)
 	}

@@ -98,7 +98,7 @@ func (j *execJob) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return exitOf(waitFor(cmd, nil))
+	return exitOf(awaitCommand(cmd, nil))
 }
 
 func (j *execJob) check() error {
@@ -207,9 +207,9 @@ var passed = []os.Signal{
 	syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGALRM,
 }
 
-// waitFor waits for a child and passes signals on to it. Those that a terminal
+// awaitCommand waits for a child and passes signals on to it. Those that a terminal
 // sends go to the child anyway. told, unless nil, hears of each.
-func waitFor(cmd *exec.Cmd, told func(os.Signal)) (*os.ProcessState, error) {
+func awaitCommand(cmd *exec.Cmd, told func(os.Signal)) (*os.ProcessState, error) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, passed...)
 	defer signal.Stop(signals)

@@ -272,7 +272,7 @@ func (i *inside) command(ctx context.Context, told func(os.Signal)) error {
 	if err := cmd.Start(); err != nil {
 		return commandError(err)
 	}
-	return exitOf(waitFor(cmd, told))
+	return exitOf(awaitCommand(cmd, told))
 }
 
 func (i *inside) variables() []string {
