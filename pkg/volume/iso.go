@@ -1,8 +1,6 @@
 package volume
 
 import (
-	"errors"
-
 	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/isofs"
 )
@@ -19,7 +17,7 @@ func surveyISO(d Disc, o Options, s *surveyed) error {
 	for _, t := range v.Trees() {
 		tree := Tree{Name: string(t.Kind), FS: ISO9660, Label: t.Label, Entries: t.RootEntries, Error: t.Error}
 		if t.Error != "" {
-			tree.err = errors.New(t.Error)
+			_, tree.err = v.FS(t.Kind, isoOptions(o)) // the same error, with its kind
 		}
 		tree.open = func(o Options) (fsys.FS, error) { return v.FS(t.Kind, isoOptions(o)) }
 		s.trees = append(s.trees, tree)
