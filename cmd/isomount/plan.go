@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -28,6 +29,8 @@ type placedFile struct {
 	pos int64 // of its first byte on the disc; less than 0 if there is none
 }
 
+var errSameName = errors.New("another file gets the same name, so this one is left out")
+
 // A planner makes a plan.
 type planner struct {
 	fs      fsys.FS
@@ -35,11 +38,11 @@ type planner struct {
 	bad     func(path string, err error)
 
 	plan
-	seen map[string]bool // paths that are in it
+	seen map[string]fsys.Node // paths that are in it
 }
 
 func (p *planner) make(ctx context.Context, places []place) (*plan, error) {
-	p.seen = map[string]bool{}
+	p.seen = map[string]fsys.Node{}
 	for _, top := range places {
 		if err := p.parents(top.path); err != nil {
 			return nil, err
@@ -73,7 +76,7 @@ func rank(p *place) int {
 // link on the disc becomes a directory.
 func (p *planner) parents(of string) error {
 	for i, c := range of {
-		if c != '/' || p.seen[of[:i]] {
+		if _, in := p.seen[of[:i]]; in || c != '/' {
 			continue
 		}
 		n, a, err := fsys.Resolve(p.fs, of[:i], true)
@@ -90,7 +93,7 @@ func (p *planner) parents(of string) error {
 // excluded passes over what was excluded, and what is in the plan with all
 // that is below it.
 func (p *planner) excluded(x *place) bool {
-	if p.seen[x.path] && !x.attr.IsDir() {
+	if n, in := p.seen[x.path]; in && n == x.node && !x.attr.IsDir() {
 		return true
 	}
 	return x.path != "" && slices.ContainsFunc(p.exclude, func(pattern string) bool {
@@ -99,10 +102,13 @@ func (p *planner) excluded(x *place) bool {
 }
 
 func (p *planner) add(x *place) error {
-	if p.seen[x.path] {
+	if n, in := p.seen[x.path]; in {
+		if n != x.node {
+			p.bad(x.path, errSameName)
+		}
 		return nil
 	}
-	p.seen[x.path] = true
+	p.seen[x.path] = x.node
 	switch {
 	case x.attr.IsDir():
 		p.dirs = append(p.dirs, *x)
