@@ -107,7 +107,7 @@ func scriptExit(ts *testscript.TestScript, neg bool, words []string) {
 	err := ts.Exec(words[1], words[2:]...)
 	got := "0"
 	if e, ok := err.(*exec.ExitError); ok { //nolint:errorlint // Exec gives it as it is
-		got = e.ProcessState.String()[len("exit status "):]
+		got = e.String()[len("exit status "):]
 	} else if err != nil {
 		ts.Fatalf("%s: %v", words[1], err)
 	}

@@ -28,53 +28,53 @@ type kernel struct {
 }
 
 // connect returns a kernel and the device that a server reads.
-func connect(t testing.TB) (*kernel, *os.File) {
-	t.Helper()
+func connect(tb testing.TB) (*kernel, *os.File) {
+	tb.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, fd := range fds {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
-	k := &kernel{t: t, socket: os.NewFile(uintptr(fds[0]), "kernel"), unique: 100}
+	k := &kernel{t: tb, socket: os.NewFile(uintptr(fds[0]), "kernel"), unique: 100}
 	dev := os.NewFile(uintptr(fds[1]), "device")
-	t.Cleanup(func() { _ = dev.Close() })
+	tb.Cleanup(func() { _ = dev.Close() })
 	return k, dev
 }
 
 // serve starts a server for fs and does the first exchange.
-func serve(t testing.TB, fs fsys.FS, o Options) (*kernel, *Server) {
-	t.Helper()
-	k, dev := connect(t)
-	s := start(t, k, fs, dev, o)
+func serve(tb testing.TB, fs fsys.FS, o Options) (*kernel, *Server) {
+	tb.Helper()
+	k, dev := connect(tb)
+	s := start(tb, k, fs, dev, o)
 	if e, _ := k.ask(opInit, 0, bytesIn(&fuse.InitIn{Major: 7, Minor: 40, MaxReadAhead: 128 << 10, Flags: ^uint32(0), Flags2: ^uint32(0)})); e != 0 {
-		t.Fatalf("INIT: %v", e)
+		tb.Fatalf("INIT: %v", e)
 	}
 	return k, s
 }
 
-func start(t testing.TB, k *kernel, fs fsys.FS, dev *os.File, o Options) *Server {
-	t.Helper()
+func start(tb testing.TB, k *kernel, fs fsys.FS, dev *os.File, o Options) *Server {
+	tb.Helper()
 	s, err := New(fs, dev, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	run(t, k, s)
+	run(tb, k, s)
 	return s
 }
 
 // run has a server work until the test ends.
-func run(t testing.TB, k *kernel, s *Server) {
-	t.Helper()
+func run(tb testing.TB, k *kernel, s *Server) {
+	tb.Helper()
 	done := make(chan error, 1)
 	go func() { done <- s.Serve() }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = k.socket.Close()
 		if err := <-done; err != nil {
-			t.Errorf("Serve: %v", err)
+			tb.Errorf("Serve: %v", err)
 		}
 	})
 }
@@ -228,8 +228,8 @@ func parseLines(op uint32, out []byte) (all []line) {
 }
 
 // newTree is what most tests serve.
-func newTree(t testing.TB, more ...fsystest.File) *fsystest.Mem {
-	t.Helper()
+func newTree(tb testing.TB, more ...fsystest.File) *fsystest.Mem {
+	tb.Helper()
 	m, err := fsystest.NewMem(append([]fsystest.File{
 		{Path: "hello", Data: []byte("hello, disc\n"), UID: 7, GID: 8, ModTime: fsys.Time{Sec: -5, Nsec: 6}},
 		{Path: "dir/nested", Data: []byte("nested")},
@@ -237,17 +237,17 @@ func newTree(t testing.TB, more ...fsystest.File) *fsystest.Mem {
 		{Path: "tty", Mode: fsys.TypeChar | 0o620, Major: 0x123, Minor: 0x45678},
 	}, more...))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }
 
 // within fails the test unless ok becomes true.
-func within(t testing.TB, d time.Duration, what string, ok func() bool) {
-	t.Helper()
+func within(tb testing.TB, d time.Duration, what string, ok func() bool) {
+	tb.Helper()
 	for end := time.Now().Add(d); !ok(); {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, d)
+			tb.Fatalf("%s: not within %v", what, d)
 		}
 		time.Sleep(time.Millisecond)
 	}

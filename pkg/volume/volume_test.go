@@ -92,8 +92,10 @@ func TestNoiseIsUnknown(t *testing.T) {
 // A mux is a tree like any other, with all that is in its trees.
 func TestMux(t *testing.T) {
 	first, err := fsystest.NewMem([]fsystest.File{
-		{Path: "a", Data: []byte("first")}, {Path: "dir/b", Data: []byte("nested")},
-		{Path: "link", Mode: fsys.TypeLink | 0o777, Target: "a"}, {Path: "x", Xattrs: map[string]string{"user.k": "v"}},
+		{Path: "a", Data: []byte("first")},
+		{Path: "dir/b", Data: []byte("nested")},
+		{Path: "link", Mode: fsys.TypeLink | 0o777, Target: "a"},
+		{Path: "x", Xattrs: map[string]string{"user.k": "v"}},
 		{Path: "rotten", Broken: true},
 	})
 	if err != nil {

