@@ -11,7 +11,7 @@ BIN     := bin
 COMPLETIONS := bash-completion/completions/isomount:bash zsh/site-functions/_isomount:zsh \
   fish/vendor_completions.d/isomount.fish:fish
 
-.PHONY: help demo build test lint bench fuzz man install uninstall clean
+.PHONY: help demo build test lint torture bench fuzz man install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test: ## install what is missing and run every test, real mounts included
 
 lint: ## run the linters
 	@test/lint
+
+torture: ## kill, fill and cycle for a long time (about half an hour)
+	$(GO) test -timeout 2h -count=1 -v -run 'TestKill|TestThousand|TestCycles' ./test -kills 10000 -drives 1000 -cycles 10000
 
 bench: build ## compare with other user-space mounts, side by side
 	@test/bench/run
@@ -45,8 +48,10 @@ install: build ## install below PREFIX (default /usr/local)
 	  install -d $(DESTDIR)$(PREFIX)/share/$${s%/*} && \
 	  $(BIN)/isomount completion $${s##*:} >$(DESTDIR)$(PREFIX)/share/$${s%:*}; \
 	done
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/systemd/user
-	for u in isomountd.service isomountd.socket; do \
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)/usr/sbin
+	ln -sf $(PREFIX)/bin/isomount $(DESTDIR)/usr/sbin/mount.isomount
+	ln -sf $(PREFIX)/bin/isomount $(DESTDIR)/usr/sbin/mount.fuse.isomount
+	for u in isomountd.service isomountd.socket isomount-restore.service; do \
 	  sed 's|/usr/bin/|$(PREFIX)/bin/|g' systemd/system/$$u >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$u; \
 	  sed 's|/usr/bin/|$(PREFIX)/bin/|g' systemd/user/$$u >$(DESTDIR)$(PREFIX)/lib/systemd/user/$$u; \
 	done
@@ -55,7 +60,8 @@ uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,isomount isomountd)
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/isomount.1 $(DESTDIR)$(PREFIX)/share/man/man8/isomountd.8
 	for s in $(COMPLETIONS); do rm -f $(DESTDIR)$(PREFIX)/share/$${s%:*}; done
-	rm -f $(foreach d,system user,$(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/$(d)/,isomountd.service isomountd.socket))
+	rm -f $(foreach d,system user,$(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/$(d)/,isomountd.service isomountd.socket isomount-restore.service))
+	rm -f $(addprefix $(DESTDIR)/usr/sbin/,mount.isomount mount.fuse.isomount)
 
 clean: ## remove what was built
 	rm -rf $(BIN)

@@ -119,6 +119,58 @@ func TestSystemdUser(t *testing.T) {
 	}
 }
 
+// Drives come back: root's at boot, from /etc/fstab as well as from drives.d, a
+// user's at login. What cannot be mounted does not keep the others.
+func TestSystemdRestore(t *testing.T) {
+	image := makeImage(t, map[string]string{"a": "content"})
+	fstab := `/share/disc.iso /tmp/fstab fuse.isomount dev,suid,noauto,x-systemd.requires=isomountd.socket,uid=7 0 0
+/share/none.iso /tmp/none isomount noauto,nofail 0 0
+`
+	m := bootMachine(t, image, fstab)
+	m.must("mkdir", "/tmp/fstab", "/tmp/none", "/tmp/m")
+	m.must("mount", "/tmp/fstab")
+	if got := m.must("cat", "/tmp/fstab/a"); got != "content" {
+		t.Errorf("mount of a line of fstab: %q", got)
+	}
+	if got := m.must("stat", "-c", "%u", "/tmp/fstab/a"); got != "7" {
+		t.Errorf("uid= of fstab: the owner is %s", got)
+	}
+	m.must("umount", "/tmp/fstab")
+	m.must("systemctl", "start", "tmp-fstab.mount")
+	if got := m.ours(); !strings.Contains(got, "/tmp/fstab fuse.isomount ro,nosuid,nodev") {
+		t.Errorf("the mount unit: %s", got)
+	}
+	m.must("systemctl", "stop", "tmp-fstab.mount")
+	if out, err := m.try("mount", "/tmp/none"); err == nil || err.Error() != "exit status 32" || !strings.Contains(out, "none.iso") {
+		t.Errorf("mount of an image that is missing: %v: %s", err, out)
+	}
+	if out, err := m.try("mount.isomount", "/share/disc.iso"); err == nil || err.Error() != "exit status 1" {
+		t.Errorf("a wrong call: %v: %s", err, out)
+	}
+	m.must("isomount", "mount", "--persist", "/share/disc.iso", "/tmp/m")
+	m.must("cp", "/share/disc.iso", "/tmp/late.iso")
+	m.must("isomount", "mount", "/tmp/late.iso")
+	m.must("isomount", "persist", "/tmp/late.iso")
+	m.must("systemctl", "stop", "isomountd.service")
+	m.must("mv", "/tmp/late.iso", "/tmp/hidden.iso")
+	m.must("systemctl", "start", "isomount-restore.service") // returns though one is not there
+	if got := m.must("isomount", "wait", "/tmp/m", "--timeout", "5s"); got != "/tmp/m" {
+		t.Errorf("wait: %s", got)
+	}
+	if got := m.must("cat", "/tmp/m/a"); got != "content" {
+		t.Errorf("after boot: %q", got)
+	}
+	if out, err := m.try("isomount", "wait", "/tmp/late.iso", "--timeout", "100ms"); err == nil {
+		t.Errorf("a drive without an image is there: %s", out)
+	}
+	m.must("mv", "/tmp/hidden.iso", "/tmp/late.iso")
+	m.must("isomount", "wait", "/tmp/late.iso", "--timeout", "15s")
+	m.must("isomount", "forget", "/tmp/late.iso")
+	if got := m.must("ls", "/etc/isomount/drives.d"); got != "disc.toml" {
+		t.Errorf("drives.d holds %s", got)
+	}
+}
+
 // What the units promise of the sandbox stays as good as it is.
 func TestSystemdSecurity(t *testing.T) {
 	need(t, "systemd-analyze")

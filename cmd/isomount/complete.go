@@ -48,6 +48,9 @@ type completer = cobra.CompletionFunc
 var completers = map[string]completer{
 	"mount":   inOrder(images, directories),
 	"unmount": drives,
+	"wait":    inOrder(imagesAndDrives),
+	"persist": drives,
+	"forget":  images,
 	"info":    inOrder(imagesAndDrives),
 	"ls":      thenAll(images, pathsInside),
 	"tree":    thenAll(images, pathsInside),

@@ -21,7 +21,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends what does not heed the first
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
-	code := a.run(ctx, os.Args[1:])
+	var code int
+	if isMountHelper(os.Args[0]) {
+		code = a.mountHelper(ctx, os.Args[1:])
+	} else {
+		code = a.run(ctx, os.Args[1:])
+	}
 	stop()
 	os.Exit(code)
 }
@@ -51,6 +56,10 @@ var commands = []func(*app) *cobra.Command{
 	execCommand,
 	execInsideCommand,
 	ripCommand,
+	waitCommand,
+	persistCommand,
+	forgetCommand,
+	restoreCommand,
 	statsCommand,
 	daemonCommand,
 	completionCommand,

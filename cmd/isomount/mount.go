@@ -18,7 +18,7 @@ import (
 
 func mountCommand(a *app) *cobra.Command {
 	var options []string
-	var asJSON bool
+	var asJSON, lasts bool
 	autorun := autorunNever
 	c := &cobra.Command{
 		Use:   "mount IMAGE [MOUNTPOINT] [-o OPTIONS] [--autorun[=WHEN]] [--json]",
@@ -43,6 +43,9 @@ allow_other. isomount(1) has them all.`,
 				j.point = words[1]
 			}
 			d, notes, err := j.run(c.Context())
+			if err == nil && lasts {
+				err = persist(d)
+			}
 			if err != nil {
 				return err
 			}
@@ -62,6 +65,7 @@ allow_other. isomount(1) has them all.`,
 	}
 	c.Flags().StringArrayVarP(&options, "options", "o", nil, "mount options, separated by commas")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the drive as JSON")
+	c.Flags().BoolVar(&lasts, "persist", false, "have it come back at login or boot, see isomount persist")
 	c.Flags().Var(&autorun, "autorun", "run what the disc wants to be run: ask (if just --autorun is given),\nnever, or always, without asking")
 	c.Flags().Lookup("autorun").NoOptDefVal = string(autorunAsk)
 	return c
