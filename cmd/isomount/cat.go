@@ -89,12 +89,17 @@ func isOutput(err error) bool {
 
 // copyNode writes the first size bytes of a file.
 func copyNode(ctx context.Context, w io.Writer, f fsys.FS, n fsys.Node, size int64) error {
-	buf := make([]byte, min(size, copyPiece))
-	for off := int64(0); off < size; {
+	return copyPart(ctx, w, f, n, 0, size)
+}
+
+// copyPart writes the bytes of a file from off to end.
+func copyPart(ctx context.Context, w io.Writer, f fsys.FS, n fsys.Node, off, end int64) error {
+	buf := make([]byte, min(end-off, copyPiece))
+	for off < end {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		p := buf[:min(int64(len(buf)), size-off)]
+		p := buf[:min(int64(len(buf)), end-off)]
 		k, err := readNode(f, n, p, off)
 		if _, err := w.Write(p[:k]); err != nil {
 			return &outputError{err}

@@ -65,12 +65,12 @@ func extractTree(ctx context.Context, t *testing.T, f fsys.FS, prepare func(dir 
 		prepare(dir)
 	}
 	j := &extractJob{app: &app{out: io.Discard, err: io.Discard}, fs: f, failed: map[string]bool{}}
-	places, err := pick(context.Background(), f, nil)
+	places, err := pick(t.Context(), f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := planner{fs: f, bad: j.bad}
-	todo, err := p.make(context.Background(), places)
+	todo, err := p.make(t.Context(), places)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,12 +135,14 @@ func TestExtractStaysInside(t *testing.T) {
 		{
 			"a link and a directory of one name",
 			[]fsystest.File{{Path: "d/x", Data: text}, {Path: "l", Mode: fsys.TypeLink, Target: ".."}},
-			map[string]string{"l": "d"}, "", "d/ d/x", "another file gets the same name",
+			map[string]string{"l": "d"},
+			"", "d/ d/x", "another file gets the same name",
 		},
 		{
 			"a link before a directory of one name",
 			[]fsystest.File{{Path: "l", Mode: fsys.TypeLink, Target: ".."}, {Path: "d/x", Data: text}},
-			map[string]string{"l": "d"}, "", "d", "another file gets the same name",
+			map[string]string{"l": "d"},
+			"", "d", "another file gets the same name",
 		},
 		{"a link that was there", []fsystest.File{{Path: "way/x", Data: text}}, nil, "..", "way", "is not followed"},
 		{"a link within that was there", []fsystest.File{{Path: "way/x", Data: text}}, nil, ".", "way", "is not followed"},
@@ -241,8 +243,11 @@ func TestExtractKeepsHoles(t *testing.T) {
 // Files are read in the order in which they lie on the disc.
 func TestPlanIsInDiscOrder(t *testing.T) {
 	m := newLiar(t, []fsystest.File{
-		{Path: "z/first", Data: []byte("1")}, {Path: "a/second", Data: []byte("2")}, {Path: "m", Data: []byte("3")},
-		{Path: "link", Mode: fsys.TypeLink, Target: "m"}, {Path: "fifo", Mode: fsys.TypeFifo | 0o600},
+		{Path: "z/first", Data: []byte("1")},
+		{Path: "a/second", Data: []byte("2")},
+		{Path: "m", Data: []byte("3")},
+		{Path: "link", Mode: fsys.TypeLink, Target: "m"},
+		{Path: "fifo", Mode: fsys.TypeFifo | 0o600},
 	}, nil)
 	places, err := pick(t.Context(), m, []string{"m", "/", "a/second"})
 	if err != nil {

@@ -16,23 +16,9 @@ type filler struct {
 
 // fill writes a file's content, and leaves holes where the disc has them.
 func (c *filler) fill(ctx context.Context, w *os.File, p *place) error {
-	var holes []fsys.Extent
-	if x, ok := c.fs.(fsys.ExtentFS); ok {
-		err := x.Extents(p.node, 0, func(e fsys.Extent) bool {
-			if e.Pos == fsys.Hole {
-				holes = append(holes, e)
-			}
-			return ctx.Err() == nil
-		})
-		if err != nil {
-			holes = nil // reading will tell
-		}
-	}
+	holes := holesOf(ctx, c.fs, p)
 	off, size := int64(0), p.attr.Size
 	for _, h := range holes {
-		if h.Off < off || h.Len > size-h.Off { // not as the tree promised
-			continue
-		}
 		if err := c.copy(ctx, w, p, off, h.Off); err != nil {
 			return err
 		}
@@ -69,4 +55,25 @@ func (c *filler) copy(ctx context.Context, w *os.File, p *place, off, end int64)
 		c.m.add(int64(n))
 	}
 	return nil
+}
+
+// holesOf lists the holes of a file, as far as the tree can be believed.
+func holesOf(ctx context.Context, f fsys.FS, p *place) []fsys.Extent {
+	x, ok := f.(fsys.ExtentFS)
+	if !ok {
+		return nil
+	}
+	var holes []fsys.Extent
+	end := int64(0)
+	err := x.Extents(p.node, 0, func(e fsys.Extent) bool {
+		if e.Pos == fsys.Hole && e.Off >= end && e.Len > 0 && e.Len <= p.attr.Size-e.Off {
+			holes = append(holes, e)
+			end = e.Off + e.Len
+		}
+		return ctx.Err() == nil
+	})
+	if err != nil {
+		return nil // reading will tell
+	}
+	return holes
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ const heldFile = 16 << 20
 type tarball struct {
 	job   *extractJob
 	w     *tar.Writer
+	out   io.Writer // what w writes to
 	owner bool
 	links linker
 }
@@ -34,7 +36,7 @@ type tarball struct {
 // first: their modes may forbid to write into them, and programs that take such
 // attributes to heart at once exist, as do those that forget their times.
 func (j *extractJob) writeTar(ctx context.Context, todo *plan) error {
-	t := &tarball{job: j, w: tar.NewWriter(j.app.out), owner: !j.noOwner, links: linker{}}
+	t := &tarball{job: j, w: tar.NewWriter(j.app.out), out: j.app.out, owner: !j.noOwner, links: linker{}}
 	for i := range todo.files {
 		if err := t.add(ctx, &todo.files[i].place, &j.Files); err != nil {
 			return err
@@ -84,6 +86,9 @@ func (t *tarball) entry(ctx context.Context, p *place) error {
 	}
 	if h.Typeflag != tar.TypeReg {
 		return t.write(h, p)
+	}
+	if data := dataOf(ctx, t.job.fs, p); data != nil {
+		return t.sparse(ctx, h, p, data)
 	}
 	if h.Size > heldFile {
 		return t.large(ctx, h, p)
