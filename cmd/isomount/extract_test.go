@@ -65,12 +65,12 @@ func extractTree(ctx context.Context, t *testing.T, f fsys.FS, prepare func(dir 
 		prepare(dir)
 	}
 	j := &extractJob{app: &app{out: io.Discard, err: io.Discard}, fs: f, failed: map[string]bool{}}
-	places, err := pick(t.Context(), f, nil)
+	places, err := pick(context.WithoutCancel(ctx), f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := planner{fs: f, bad: j.bad}
-	todo, err := p.make(t.Context(), places)
+	todo, err := p.make(context.WithoutCancel(ctx), places)
 	if err != nil {
 		t.Fatal(err)
 	}

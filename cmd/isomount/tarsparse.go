@@ -93,14 +93,12 @@ func (t *tarball) parts(ctx context.Context, w io.Writer, p *place, data []fsys.
 // (POSIX, pax: "pax Header Block").
 func (*tarball) sparseHeader(h *tar.Header, stored int64) []byte {
 	records := maps.Clone(h.PAXRecords)
-	for key, value := range map[string]string{
+	maps.Copy(records, map[string]string{
 		"GNU.sparse.major": "1", "GNU.sparse.minor": "0",
 		"GNU.sparse.name": h.Name, "GNU.sparse.realsize": strconv.FormatInt(h.Size, 10),
 		"mtime": fmt.Sprintf("%d.%09d", h.ModTime.Unix(), h.ModTime.Nanosecond()),
 		"uid":   strconv.Itoa(h.Uid), "gid": strconv.Itoa(h.Gid), "size": strconv.FormatInt(stored, 10),
-	} {
-		records[key] = value
-	}
+	})
 	if h.ModTime.Unix() < 0 {
 		records["mtime"] = strconv.FormatInt(h.ModTime.Unix(), 10)
 	}
