@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -168,8 +169,8 @@ func removeGroup(group string) bool {
 		}
 		return nil
 	})
-	for i := len(dirs) - 1; i >= 0; i-- {
-		_ = os.Remove(dirs[i])
+	for _, d := range slices.Backward(dirs) {
+		_ = os.Remove(d)
 	}
 	_, err := os.Lstat(group)
 	return errors.Is(err, fs.ErrNotExist)
@@ -208,17 +209,17 @@ func (m *machine) must(words ...string) string {
 	return out
 }
 
-// as runs a program as a user who is logged in.
-func (m *machine) as(uid int, words ...string) string {
+// asAlice runs a program as a user who is logged in.
+func (m *machine) asAlice(words ...string) string {
 	m.t.Helper()
-	id := fmt.Sprint(uid)
+	id := fmt.Sprint(alice)
 	return m.must(append([]string{"setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups", "env", "XDG_RUNTIME_DIR=/run/user/" + id, "HOME=/tmp/home"}, words...)...)
 }
 
-// show returns a property of a unit.
-func (m *machine) show(unit, property string) string {
+// show returns a property of our service.
+func (m *machine) show(property string) string {
 	m.t.Helper()
-	return m.must("systemctl", "show", "-p", property, "--value", unit)
+	return m.must("systemctl", "show", "-p", property, "--value", "isomountd.service")
 }
 
 // ours lists the mounts of ours in the machine.

@@ -15,15 +15,15 @@ func TestSystemd(t *testing.T) {
 	image := makeImage(t, map[string]string{"a": "content"})
 	m := bootMachine(t, image, "")
 	m.must("mkdir", "/tmp/m")
-	if state := m.show("isomountd.service", "ActiveState"); state != "inactive" {
+	if state := m.show("ActiveState"); state != "inactive" {
 		t.Errorf("before the first client the daemon is %s", state)
 	}
 	m.must("isomount", "mount", "/share/disc.iso", "/tmp/m")
 	m.must("isomount", "mount", "/share/disc.iso")
-	if n := m.show("isomountd.service", "NFileDescriptorStore"); n != "7" {
+	if n := m.show("NFileDescriptorStore"); n != "7" {
 		t.Errorf("%s descriptors are kept, want 7", n)
 	}
-	pid := func() string { return m.show("isomountd.service", "MainPID") }
+	pid := func() string { return m.show("MainPID") }
 	t.Run("sandbox", func(t *testing.T) { checkSandbox(t, m, pid()) })
 	for _, c := range []struct {
 		name string
@@ -41,7 +41,7 @@ func TestSystemd(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m.must(c.do()...)
 			within(t, 10*time.Second, "the daemon runs", func() bool {
-				return m.show("isomountd.service", "SubState") == "running"
+				return m.show("SubState") == "running"
 			})
 			if got := m.must("cat", "/tmp/m/a", "/run/isomount/mnt/DISC/a"); got != "contentcontent" {
 				t.Errorf("read %q", got)
@@ -52,7 +52,7 @@ func TestSystemd(t *testing.T) {
 		})
 	}
 	m.must("isomount", "unmount", "/tmp/m")
-	if n := m.show("isomountd.service", "NFileDescriptorStore"); n != "4" {
+	if n := m.show("NFileDescriptorStore"); n != "4" {
 		t.Errorf("with one drive %s descriptors are kept, want 4", n)
 	}
 	m.must("isomount", "mount", "/share/disc.iso", "/tmp/m")
@@ -63,7 +63,7 @@ func TestSystemd(t *testing.T) {
 	if _, err := m.try("ls", "/run/isomount/mnt/DISC"); err == nil {
 		t.Error("a stop left the mount point that was made")
 	}
-	if n := m.show("isomountd.service", "NFileDescriptorStore"); n != "0" {
+	if n := m.show("NFileDescriptorStore"); n != "0" {
 		t.Errorf("after a stop %s descriptors are kept", n)
 	}
 	// And its socket starts it again.
@@ -101,15 +101,15 @@ func TestSystemdUser(t *testing.T) {
 	m.must("install", "-d", "-o", fmt.Sprint(alice), "/tmp/home", "/tmp/home/mnt")
 	login := fmt.Sprintf("user@%d.service", alice)
 	m.must("systemctl", "start", login)
-	m.as(alice, "isomount", "mount", "/share/disc.iso", "/tmp/home/mnt")
-	m.as(alice, "isomount", "mount", "/share/disc.iso")
-	pid := m.as(alice, "systemctl", "--user", "show", "-p", "MainPID", "--value", "isomountd.service")
+	m.asAlice("isomount", "mount", "/share/disc.iso", "/tmp/home/mnt")
+	m.asAlice("isomount", "mount", "/share/disc.iso")
+	pid := m.asAlice("systemctl", "--user", "show", "-p", "MainPID", "--value", "isomountd.service")
 	if pid == "0" {
 		t.Fatal("the user's daemon was not started by its socket")
 	}
 	for _, do := range [][]string{{"kill", "-KILL", pid}, {"systemctl", "--user", "restart", "isomountd"}} {
-		m.as(alice, do...)
-		if got := m.as(alice, "cat", "/tmp/home/mnt/a"); got != "content" {
+		m.asAlice(do...)
+		if got := m.asAlice("cat", "/tmp/home/mnt/a"); got != "content" {
 			t.Errorf("%s: read %q", do[0], got)
 		}
 	}

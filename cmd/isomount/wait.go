@@ -66,7 +66,7 @@ func findDrive(ctx context.Context, word string) (*ipc.Drive, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	reply, err := client.List(ctx, &ipc.ListRequest{})
 	if err != nil {
 		return nil, err

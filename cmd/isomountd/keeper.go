@@ -296,7 +296,7 @@ func (k *keeper) verdict() (done bool, err error) {
 func (k *keeper) isBroken(state *os.ProcessState) bool {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	killed := ok && status.Signaled() && (status.Signal() == syscall.SIGKILL || status.Signal() == syscall.SIGTERM)
-	return !state.Success() && !killed && !(k.ready && time.Since(k.started) > settled)
+	return !state.Success() && !killed && (!k.ready || time.Since(k.started) <= settled)
 }
 
 // isWaitedFor tells whether a client has connected and nobody has noticed.

@@ -152,16 +152,14 @@ func (in *Inheritance) Accuse() {
 // image that hangs must not hold up the others, and is waited for in its own
 // time.
 func (in *Inheritance) Serve(ctx context.Context) {
-	for _, d := range in.drives {
-		if d.journal.Suspects() {
-			in.m.try(d)
-		}
-	}
+	tried := in.tryAll()
 	var started sync.WaitGroup
 	for _, d := range in.drives {
 		started.Add(1)
 		in.m.wg.Go(func() { //nolint:contextcheck // a drive is not over when the waiting is
-			if d.server == nil {
+			if done := tried[d]; done != nil {
+				<-done
+			} else {
 				in.m.adopt(d)
 			}
 			started.Done()
@@ -182,7 +180,32 @@ func (in *Inheritance) Serve(ctx context.Context) {
 	}
 }
 
-// try repeats what is suspected of having ended the predecessor.
+// tryTime is how long the trials of one drive keep the others waiting.
+const tryTime = 2 * time.Second
+
+// tryAll repeats what is suspected of having ended the predecessor, one drive
+// after the other. It returns for each drive that has such requests when its
+// trials are over; those whose image hangs go on alone.
+func (in *Inheritance) tryAll() map[*drive]chan struct{} {
+	tried := map[*drive]chan struct{}{}
+	for _, d := range in.drives {
+		if !d.journal.Suspects() {
+			continue
+		}
+		done := make(chan struct{})
+		tried[d] = done
+		in.m.wg.Go(func() {
+			defer close(done)
+			in.m.try(d)
+		})
+		select {
+		case <-done:
+		case <-time.After(tryTime):
+		}
+	}
+	return tried
+}
+
 func (m *Manager) try(d *drive) {
 	m.adopt(d)
 	if d.server == nil {

@@ -1,0 +1,173 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// A faulty is an image that stalls or fails at will: a file of a FUSE file
+// system in this process.
+type faulty struct {
+	fs.Inode
+	data  []byte
+	from  int64        // where faults begin
+	to    int64        // and end
+	stall atomic.Bool  // reads wait until they are interrupted, or this ends
+	errno atomic.Int32 // reads fail
+}
+
+var (
+	_ fs.NodeOpener    = (*faulty)(nil)
+	_ fs.NodeReader    = (*faulty)(nil)
+	_ fs.NodeGetattrer = (*faulty)(nil)
+)
+
+// Open has every read come here.
+func (f *faulty) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	return nil, fuse.FOPEN_DIRECT_IO, 0
+}
+
+// Getattr tells the size.
+func (f *faulty) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	out.Size, out.Mode = uint64(len(f.data)), 0o444
+	return 0
+}
+
+// Read is a read of the image.
+func (f *faulty) Read(ctx context.Context, _ fs.FileHandle, b []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	if off+int64(len(b)) > f.from && off < f.to {
+		for f.stall.Load() {
+			select {
+			case <-ctx.Done():
+				return nil, syscall.EINTR
+			case <-time.After(time.Millisecond):
+			}
+		}
+		if e := f.errno.Load(); e != 0 {
+			return nil, syscall.Errno(e)
+		}
+	}
+	end := min(off+int64(len(b)), int64(len(f.data)))
+	return fuse.ReadResultData(f.data[min(off, end):end]), 0
+}
+
+// faultyImage serves a copy of an image that can have faults where from and to
+// say; at first that is nowhere.
+func faultyImage(t *testing.T, image string) (*faulty, string) {
+	t.Helper()
+	needRoot(t)
+	data, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &faulty{data: data}
+	dir := t.TempDir()
+	root := &fs.Inode{}
+	server, err := fs.Mount(dir, root, &fs.Options{
+		MountOptions: fuse.MountOptions{DirectMount: true, FsName: "faulty"},
+		OnAdd: func(ctx context.Context) {
+			root.AddChild("disc.iso", root.NewPersistentInode(ctx, f, fs.StableAttr{Mode: syscall.S_IFREG}), false)
+		},
+	})
+	if err != nil {
+		t.Skipf("FUSE: %v", err)
+	}
+	t.Cleanup(func() {
+		f.stall.Store(false)
+		within(t, 10*time.Second, "the faulty image is unmounted", func() bool { return server.Unmount() == nil })
+	})
+	return f, filepath.Join(dir, "disc.iso")
+}
+
+// A request that is there when two daemons fail of themselves, the second time
+// alone, is answered by the third with an error; the others never notice.
+func TestRequestThatEndsTwoDaemons(t *testing.T) {
+	content := filler(4 << 20)
+	image := makeImage(t, map[string]string{"a": "small", "z": content}, "--sort-weight", "2", "/a", "--sort-weight", "1", "/z")
+	faulty, path := faultyImage(t, image)
+	const off = 3 << 20
+	faulty.from = int64(bytes.Index(faulty.data, []byte(content[:4096]))) + off
+	faulty.to = faulty.from + 4096
+	d := startKept(t, 0)
+	other, point := d.mount(image), d.mount(path)
+	faulty.stall.Store(true)
+	read := make(chan error, 1)
+	go func() {
+		// Without the page cache, which would ask for more than this.
+		f, err := os.OpenFile(filepath.Join(point, "z"), os.O_RDONLY|syscall.O_DIRECT, 0)
+		if err == nil {
+			_, err = f.ReadAt(make([]byte, 4096), off)
+			_ = f.Close()
+		}
+		read <- err
+	}()
+	for n := range 2 {
+		time.Sleep(300 * time.Millisecond) // the request waits; at the second time it is on trial
+		old := d.child()
+		if err := syscall.Kill(old, syscall.SIGABRT); err != nil {
+			t.Fatal(err)
+		}
+		within(t, 20*time.Second, "the next daemon", func() bool { p := d.child(); return p != 0 && p != old })
+		if n == 0 {
+			select {
+			case err := <-read:
+				t.Fatalf("after one failure: %v", err)
+			default:
+			}
+		}
+	}
+	select {
+	case err := <-read:
+		if !errors.Is(err, syscall.EIO) {
+			t.Errorf("got %v, want EIO", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the request is still tried")
+	}
+	faulty.stall.Store(false)
+	if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
+		t.Errorf("another drive: %q, %v", got, err)
+	}
+	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
+		t.Errorf("another file of the drive: %q, %v", got, err)
+	}
+	d.must("unmount", point)
+	d.must("unmount", other)
+}
+
+// A drive whose image cannot be read any more when another daemon takes over
+// says so, and keeps no other.
+func TestImageThatCannotBeReadAtAHandover(t *testing.T) {
+	image := makeImage(t, map[string]string{"a": "small"})
+	faulty, path := faultyImage(t, image)
+	faulty.from, faulty.to = 0, int64(len(faulty.data))
+	d := startKept(t, 0)
+	other, point := d.mount(image), d.mount(path)
+	faulty.errno.Store(int32(syscall.EIO))
+	d.killChild()
+	if _, err := os.ReadFile(filepath.Join(point, "a")); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want EIO", err)
+	}
+	if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
+		t.Errorf("another drive: %q, %v", got, err)
+	}
+	states := map[string]int{}
+	for _, drive := range d.stats().Drives {
+		states[drive.State]++
+	}
+	if states["failing"] != 1 || states["mounted"] != 1 {
+		t.Errorf("states: %v", states)
+	}
+	d.must("unmount", point)
+	d.must("unmount", other)
+}
