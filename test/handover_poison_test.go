@@ -20,8 +20,8 @@ import (
 type faulty struct {
 	fs.Inode
 	data  []byte
-	from  int64        // where faults begin
-	to    int64        // and end
+	from  atomic.Int64 // where faults begin
+	to    atomic.Int64 // and end
 	stall atomic.Bool  // reads wait until they are interrupted, or this ends
 	errno atomic.Int32 // reads fail
 }
@@ -45,7 +45,7 @@ func (f *faulty) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) 
 
 // Read is a read of the image.
 func (f *faulty) Read(ctx context.Context, _ fs.FileHandle, b []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	if off+int64(len(b)) > f.from && off < f.to {
+	if off+int64(len(b)) > f.from.Load() && off < f.to.Load() {
 		for f.stall.Load() {
 			select {
 			case <-ctx.Done():
@@ -96,8 +96,8 @@ func TestRequestThatEndsTwoDaemons(t *testing.T) {
 	image := makeImage(t, map[string]string{"a": "small", "z": content}, "--sort-weight", "2", "/a", "--sort-weight", "1", "/z")
 	faulty, path := faultyImage(t, image)
 	const off = 3 << 20
-	faulty.from = int64(bytes.Index(faulty.data, []byte(content[:4096]))) + off
-	faulty.to = faulty.from + 4096
+	faulty.from.Store(int64(bytes.Index(faulty.data, []byte(content[:4096]))) + off)
+	faulty.to.Store(faulty.from.Load() + 4096)
 	d := startKept(t, 0)
 	other, point := d.mount(image), d.mount(path)
 	faulty.stall.Store(true)
@@ -150,7 +150,8 @@ func TestRequestThatEndsTwoDaemons(t *testing.T) {
 func TestImageThatCannotBeReadAtAHandover(t *testing.T) {
 	image := makeImage(t, map[string]string{"a": "small"})
 	faulty, path := faultyImage(t, image)
-	faulty.from, faulty.to = 0, int64(len(faulty.data))
+	faulty.from.Store(0)
+	faulty.to.Store(int64(len(faulty.data)))
 	d := startKept(t, 0)
 	other, point := d.mount(image), d.mount(path)
 	faulty.errno.Store(int32(syscall.EIO))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,9 +19,11 @@ import (
 // A memory is a store that notes what it was asked to keep.
 type memory struct {
 	t     *testing.T
-	files map[string]*os.File
 	syncs int
 	fail  error
+
+	mu    sync.Mutex // guards files: a manager removes them when it likes
+	files map[string]*os.File
 }
 
 func newMemory(t *testing.T) *memory {
@@ -33,11 +36,15 @@ func (m *memory) Store(name string, f *os.File) error {
 	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.files[name] = os.NewFile(uintptr(fd), name)
 	return nil
 }
 
 func (m *memory) Remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if f := m.files[name]; f != nil {
 		_ = f.Close()
 	}
@@ -49,6 +56,8 @@ func (m *memory) Sync(context.Context) error { m.syncs++; return m.fail }
 
 // names lists what is kept.
 func (m *memory) names() (names []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for n := range m.files {
 		names = append(names, n)
 	}
