@@ -56,6 +56,7 @@ var exits = []struct {
 	{errUsage, exitUsage},
 	{context.Canceled, exitInterrupted},
 	{ipc.ErrNoDaemon, exitNoDaemon},
+	{ipc.ErrHungUp, exitNoDaemon},
 	{ipc.ErrNotFound, exitNotFound},
 	{ipc.ErrBusy, exitBusy},
 	{ipc.ErrPermission, exitPermission},

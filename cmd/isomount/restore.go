@@ -78,7 +78,7 @@ func (l *lasting) restore(ctx context.Context) error {
 	if err == nil && string(d.Image) == l.Image {
 		return nil
 	}
-	if err != nil && !errors.Is(err, ipc.ErrNotFound) && !errors.Is(err, ipc.ErrNoDaemon) {
+	if err != nil && !errors.Is(err, ipc.ErrNotFound) && !errors.Is(err, ipc.ErrNoDaemon) && !errors.Is(err, ipc.ErrHungUp) {
 		return err
 	}
 	j := mountJob{image: l.Image, point: l.MountPoint, options: l.Options}

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -145,9 +147,27 @@ func end(ctx context.Context, client *ipc.Client, d *ipc.Drive, lazy bool) error
 	if lazy || client == nil || d.Name == "" {
 		return nil
 	}
+	return letGo(ctx, client, d)
+}
+
+// letGoTime is how long the daemon may take to let go of a drive whose mount is
+// gone: a read of its image may still hang.
+const letGoTime = 30 * time.Second
+
+// letGo waits until the daemon has let go of a drive. A daemon that goes away
+// meanwhile has nothing left to let go of.
+func letGo(ctx context.Context, client *ipc.Client, d *ipc.Drive) error {
+	ctx, cancel := context.WithTimeout(ctx, letGoTime)
+	defer cancel()
 	_, err := client.Eject(ctx, &ipc.EjectRequest{Drive: d.Name})
-	if errors.Is(err, ipc.ErrNotFound) {
+	switch {
+	case errors.Is(err, ipc.ErrNotFound), errors.Is(err, ipc.ErrHungUp):
 		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return &ipc.Error{
+			Err: ipc.ErrTimedOut, Message: fmt.Sprintf("%s is unmounted, but drive %s still waits for its image", d.Mountpoint, d.Name),
+			Hint: "see whether the disk or network that the image is on answers",
+		}
 	}
 	return err
 }

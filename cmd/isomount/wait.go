@@ -49,7 +49,7 @@ func waitFor(ctx context.Context, word string) (*ipc.Drive, error) {
 		if err == nil {
 			return d, nil
 		}
-		if !errors.Is(err, ipc.ErrNotFound) && !errors.Is(err, ipc.ErrNoDaemon) && !errors.Is(err, ipc.ErrStopping) && ctx.Err() == nil {
+		if !errors.Is(err, ipc.ErrNotFound) && !errors.Is(err, ipc.ErrNoDaemon) && !errors.Is(err, ipc.ErrHungUp) && !errors.Is(err, ipc.ErrStopping) && ctx.Err() == nil {
 			return nil, err
 		}
 		select {

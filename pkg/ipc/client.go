@@ -202,7 +202,7 @@ func (c *Client) giveUp(ctx context.Context, done bool, err error) error {
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case errors.Is(err, io.EOF), errors.Is(err, errHalf), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
-		err = &Error{Err: ErrNoDaemon, Message: "the daemon at " + c.path + " hung up", Hint: "its log tells why"}
+		err = &Error{Err: ErrHungUp, Message: "the daemon at " + c.path + " hung up", Hint: "its log tells why; try again"}
 	case err == nil:
 		c.broken = net.ErrClosed // the caller has seen enough
 		return nil

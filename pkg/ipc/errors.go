@@ -29,6 +29,8 @@ var (
 	ErrProtocol = errors.New("protocol error")
 	// ErrNoDaemon means that nothing listens on the socket.
 	ErrNoDaemon = errors.New("no daemon")
+	// ErrHungUp means that the daemon went away before it had answered.
+	ErrHungUp = errors.New("the daemon hung up")
 )
 
 // kinds is the table of errors that a handler may return. To add one: a line

@@ -55,7 +55,7 @@ func TestShutdownWaitsForCalls(t *testing.T) {
 	if err := <-done; !errors.Is(err, ErrServerClosed) {
 		t.Errorf("Serve: got %v", err)
 	}
-	if _, err := idle.Ping(t.Context()); !errors.Is(err, ErrNoDaemon) {
+	if _, err := idle.Ping(t.Context()); !errors.Is(err, ErrHungUp) {
 		t.Errorf("afterwards: got %v", err)
 	}
 	if _, err := Dial(t.Context(), path); !errors.Is(err, ErrNoDaemon) {
@@ -87,7 +87,7 @@ func TestShutdownCutsCallsShort(t *testing.T) {
 	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	if err := <-called; !errors.Is(err, ErrNoDaemon) {
+	if err := <-called; !errors.Is(err, ErrHungUp) {
 		t.Errorf("the call: got %v", err)
 	}
 	if err := <-done; !errors.Is(err, ErrServerClosed) {
