@@ -69,7 +69,7 @@ installed. All drives stay, and whoever reads from them notices nothing.`,
 					return err
 				}
 			}
-			defer client.Close()
+			defer func() { _ = client.Close() }()
 			p, err := client.Ping(c.Context())
 			if err != nil {
 				return err

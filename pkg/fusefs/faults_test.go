@@ -87,7 +87,7 @@ func TestAStalledReadHoldsUpNothingElse(t *testing.T) {
 	k, _ := serve(t, tree, Options{})
 	_, f := k.lookup(1, "stall")
 	stalled := k.send(opRead, f.NodeId, bytesIn(&fuse.ReadIn{Size: 4096}))
-	within(t, 5*time.Second, "the read has begun", func() bool { return tree.stalls.Load() == 1 })
+	within(t, "the read has begun", func() bool { return tree.stalls.Load() == 1 })
 	for range 20 {
 		if e, _ := k.lookup(1, "hello"); e != 0 {
 			t.Fatal(e)
@@ -120,7 +120,7 @@ func TestDeadline(t *testing.T) {
 		t.Errorf("statistics count %d late requests, want %d", got, workerCount)
 	}
 	close(tree.stall)
-	within(t, 5*time.Second, "the drive answers again", func() bool {
+	within(t, "the drive answers again", func() bool {
 		e, _ := k.lookup(1, "hello")
 		return e == 0
 	})
@@ -134,7 +134,7 @@ func TestInterruptFreesWhoWaitsForADeadImage(t *testing.T) {
 	k, _ := serve(t, tree, Options{})
 	_, f := k.lookup(1, "stall")
 	stalled := k.send(opRead, f.NodeId, bytesIn(&fuse.ReadIn{Size: 4096}))
-	within(t, 5*time.Second, "the read has begun", func() bool { return tree.stalls.Load() == 1 })
+	within(t, "the read has begun", func() bool { return tree.stalls.Load() == 1 })
 	began := time.Now()
 	k.send(opInterrupt, 0, bytesIn(&fuse.InterruptIn{Unique: stalled}))
 	if unique, e, _ := k.receive(); unique != stalled || e != unix.EINTR {
@@ -208,7 +208,7 @@ func TestARequestThatEndedTwoProcessesIsRefused(t *testing.T) {
 			t.Errorf("request %d: got %v, want %v", unique, e, wanted)
 		}
 	}
-	within(t, 5*time.Second, "the request has left its slot", func() bool { return !j.held(guilty) })
+	within(t, "the request has left its slot", func() bool { return !j.held(guilty) })
 	k.awaitResend()
 }
 

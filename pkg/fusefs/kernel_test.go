@@ -243,8 +243,9 @@ func newTree(tb testing.TB, more ...fsystest.File) *fsystest.Mem {
 }
 
 // within fails the test unless ok becomes true.
-func within(tb testing.TB, d time.Duration, what string, ok func() bool) {
+func within(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
+	const d = 5 * time.Second
 	for end := time.Now().Add(d); !ok(); {
 		if time.Now().After(end) {
 			tb.Fatalf("%s: not within %v", what, d)
