@@ -47,13 +47,40 @@ func places() []place {
 func MakePoint(label string) (string, error) {
 	var errs []error
 	for _, p := range places() {
-		if err := p.ready(); err != nil {
-			errs = append(errs, err)
-			continue
+		path, err := p.make(pointName(label))
+		if err == nil {
+			return path, nil
 		}
-		return p.makeNamed(pointName(label))
+		errs = append(errs, err)
 	}
 	return "", errors.Join(errs...)
+}
+
+// make makes a directory in the place, and the place if need be: also when
+// another process tidies it away at the same moment.
+func (p *place) make(name string) (path string, err error) {
+	const tries = 10
+	for range tries {
+		if err = p.ready(); err != nil {
+			return "", err
+		}
+		if path, err = p.makeNamed(name); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return path, err
+}
+
+// tidy removes the directories that were made on the way to the place, as far
+// as nothing else is in them.
+func (p *place) tidy() {
+	dir := p.dir
+	for range p.up {
+		if unix.Rmdir(dir) != nil {
+			return
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // ready makes the place and makes sure that nobody else can put something
@@ -165,7 +192,9 @@ func RemoveMade(path string) error {
 	dir, name := filepath.Split(filepath.Clean(path))
 	for _, p := range places() {
 		if filepath.Clean(dir) == p.dir && name != "" {
-			return removeIn(p.dir, name)
+			err := removeIn(p.dir, name)
+			p.tidy()
+			return err
 		}
 	}
 	return nil

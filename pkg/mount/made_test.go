@@ -97,7 +97,7 @@ func TestRemoveMadeKeepsOthers(t *testing.T) {
 	if err := os.Mkdir(full+"/x", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(full) })
+	t.Cleanup(func() { _, _ = os.RemoveAll(full), RemoveMade(full) })
 	if err := RemoveMade(full); err == nil {
 		t.Error("removed a directory that is not empty")
 	}
