@@ -17,10 +17,17 @@ var update = os.Getenv("UPDATE_SCRIPTS") != ""
 
 // TestScripts runs the command line as a user would. Every script has a
 // directory, a socket and a daemon of its own.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "script") }
+
+// TestScriptsAlone runs those that make mount namespaces, which hold on to the
+// mounts of others that they were copied from.
+func TestScriptsAlone(t *testing.T) { runScripts(t, "script/alone") }
+
+func runScripts(t *testing.T, dir string) {
+	t.Helper()
 	need(t, "xorriso", "fusermount3", "bsdtar", "7z", "isoinfo", "zstd", "checkisomd5", "implantisomd5")
 	testscript.Run(t, testscript.Params{
-		Dir:           "script",
+		Dir:           dir,
 		UpdateScripts: update,
 		Setup:         setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
