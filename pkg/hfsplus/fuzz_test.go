@@ -39,41 +39,38 @@ func FuzzOpen(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, img []byte) {
-		for _, forks := range []string{ForksXattr, ForksDot} {
-			v, err := Open(bytes.NewReader(img), int64(len(img)), Options{Forks: forks})
-			if err != nil {
-				continue
-			}
-			v.Info()
-			v.RootEntries()
-			if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
-				t.Error(err)
-			}
-		}
+		exercise(t, img, ForksXattr)
+		exercise(t, img, ForksDot)
 	})
+}
+
+func exercise(t *testing.T, img []byte, forks string) {
+	t.Helper()
+	v, err := Open(bytes.NewReader(img), int64(len(img)), Options{Forks: forks})
+	if err != nil {
+		return
+	}
+	v.Info()
+	v.RootEntries()
+	if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
+		t.Error(err)
+	}
 }
 
 // FuzzPatch changes a few bytes of a sound volume, which reaches deeper than
 // what FuzzOpen makes of whole images.
 func FuzzPatch(f *testing.F) {
 	volumes := seeds(f)
-	f.Add(uint8(0), []byte{0, 0, 1}, []byte{0, 1, 2})
-	f.Add(uint8(2), []byte{4, 0, 1}, []byte{9, 1, 2})
-	f.Fuzz(func(t *testing.T, which uint8, first, second []byte) {
-		img := bytes.Clone(volumes[int(which)%len(volumes)])
-		for _, p := range [][]byte{first, second} {
-			if len(p) > 2 {
-				copy(img[(int(p[0])<<8|int(p[1]))*4%len(img):], p[2:min(len(p), 34)])
-			}
-		}
-		v, err := Open(bytes.NewReader(img), int64(len(img)), Options{Forks: ForksDot})
+	for img := range fsystest.Corpus(f) {
+		found, err := Find(bytes.NewReader(img), int64(len(img)))
 		if err != nil {
-			return
+			f.Fatal(err) // reading never fails here
 		}
-		if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
-			t.Error(err)
+		for _, r := range found {
+			volumes = append(volumes, img[r.Off:r.Off+r.Size])
 		}
-	})
+	}
+	fsystest.FuzzPatches(f, volumes, nil, func(t *testing.T, img []byte) { exercise(t, img, ForksDot) })
 }
 
 func FuzzFind(f *testing.F) {

@@ -262,6 +262,20 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
+// FuzzPatch changes a few bytes of images that get further than those of FuzzOpen.
+func FuzzPatch(f *testing.F) {
+	var images [][]byte
+	for _, h := range hostile {
+		images = append(images, h.image().data)
+	}
+	for img := range fsystest.Corpus(f) {
+		if _, err := Open(bytes.NewReader(img), int64(len(img)), Options{}); err == nil {
+			images = append(images, img)
+		}
+	}
+	fsystest.FuzzPatches(f, images, nil, func(t *testing.T, img []byte) { exercise(t, img) })
+}
+
 // FuzzDirectory fuzzes the root directory alone, in an image that is otherwise
 // good, so that the fuzzer does not have to find its way there.
 func FuzzDirectory(f *testing.F) {

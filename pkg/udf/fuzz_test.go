@@ -40,29 +40,18 @@ func smallDisc(tb testing.TB, k kind) []byte {
 // of it: no panic, no endless loop, and nothing that a file system may not do.
 func FuzzOpen(f *testing.F) {
 	var images [][]byte
-	for i, k := range []kind{kindPhysical, kindVirtual, kindSparable, kindMetadata} {
-		img := smallDisc(f, k)
-		images = append(images, img)
-		f.Add(uint8(i), uint32(0), []byte(nil), uint32(0), []byte(nil))
-		for at := 0; at < len(img); at += 512 {
-			if b := img[at:min(at+64, len(img))]; !bytes.Equal(b, make([]byte, len(b))) {
-				f.Add(uint8(i), uint32(at+16), bytes.Clone(b[16:]), uint32(at+512), []byte(nil))
-			}
+	for _, k := range []kind{kindPhysical, kindVirtual, kindSparable, kindMetadata} {
+		images = append(images, smallDisc(f, k))
+	}
+	for img := range fsystest.Corpus(f) {
+		if _, err := Open(bytes.NewReader(img), int64(len(img)), Options{}); err == nil {
+			images = append(images, img)
 		}
 	}
-	f.Fuzz(func(t *testing.T, which uint8, at uint32, patch []byte, at2 uint32, patch2 []byte) {
-		img := bytes.Clone(images[which%4])
-		damage(img, at, patch)
-		damage(img, at2, patch2)
-		exercise(t, img)
-	})
+	fsystest.FuzzPatches(f, images, mendBlocks, exercise)
 }
 
-func damage(img []byte, at uint32, patch []byte) {
-	pos := int(at % uint32(len(img)))
-	n := copy(img[pos:], patch)
-	mend(img[pos/512*512:], n+pos%512)
-}
+func mendBlocks(img []byte, at, n int) { mend(img[at/512*512:], n+at%512) }
 
 // mend makes checksums and CRCs of the descriptors right that were patched,
 // without which hardly any patch gets further than the check of the tag.

@@ -142,20 +142,37 @@ func FuzzOpen(f *testing.F) {
 	f.Add(sector, "view=all")
 	copy(sector[17*2048:], "\x00NSR02\x01")
 	f.Add(sector, "fs=udf,novrs")
-	f.Fuzz(func(t *testing.T, image []byte, options string) {
-		o, err := ParseOptions(options, fsys.Owner{})
-		if err != nil {
-			return
+	f.Fuzz(exercise)
+}
+
+func exercise(t *testing.T, image []byte, options string) {
+	t.Helper()
+	o, err := ParseOptions(options, fsys.Owner{})
+	if err != nil {
+		return
+	}
+	v, err := Open(Disc{Data: bytes.NewReader(image), Size: int64(len(image))}, o)
+	if err != nil {
+		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("a bare EOF: %v", err)
 		}
-		v, err := Open(Disc{Data: bytes.NewReader(image), Size: int64(len(image))}, o)
-		if err != nil {
-			if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("a bare EOF: %v", err)
-			}
-			return
+		return
+	}
+	if err := fsystest.Exercise(v.FS, fsystest.Limits{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzPatch shows all trees of discs that are nearly sound, with what lies
+// beside them: boot images, partitions, sessions.
+func FuzzPatch(f *testing.F) {
+	sound := make([]byte, 40*2048)
+	copy(sound[16*2048:], "\x01CD001\x01")
+	images := [][]byte{sound}
+	for img := range fsystest.Corpus(f) {
+		if _, err := Open(Disc{Data: bytes.NewReader(img), Size: int64(len(img))}, Options{}); err == nil {
+			images = append(images, img)
 		}
-		if err := fsystest.Exercise(v.FS, fsystest.Limits{}); err != nil {
-			t.Error(err)
-		}
-	})
+	}
+	fsystest.FuzzPatches(f, images, nil, func(t *testing.T, img []byte) { exercise(t, img, "view=all") })
 }

@@ -26,36 +26,20 @@ func FuzzOpen(f *testing.F) {
 	for _, s := range seeds(f) {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, img []byte) {
-		v, err := Open(bytes.NewReader(img), int64(len(img)), Options{})
-		if err != nil {
-			return
-		}
-		v.Info()
-		if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
-			t.Error(err)
-		}
-	})
+	f.Fuzz(exercise)
+}
+
+func exercise(t *testing.T, img []byte) {
+	t.Helper()
+	v, err := Open(bytes.NewReader(img), int64(len(img)), Options{})
+	if err != nil {
+		return
+	}
+	v.Info()
+	if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
+		t.Error(err)
+	}
 }
 
 // FuzzPatch changes a few bytes of a sound file system.
-func FuzzPatch(f *testing.F) {
-	volumes := seeds(f)
-	f.Add(uint8(0), []byte{0, 0, 1}, []byte{0, 1, 2})
-	f.Add(uint8(2), []byte{4, 0, 1}, []byte{9, 1, 2})
-	f.Fuzz(func(t *testing.T, which uint8, first, second []byte) {
-		img := bytes.Clone(volumes[int(which)%len(volumes)])
-		for _, p := range [][]byte{first, second} {
-			if len(p) > 2 {
-				copy(img[(int(p[0])<<8|int(p[1]))*2%len(img):], p[2:min(len(p), 34)])
-			}
-		}
-		v, err := Open(bytes.NewReader(img), int64(len(img)), Options{})
-		if err != nil {
-			return
-		}
-		if err := fsystest.Exercise(v, fsystest.Limits{}); err != nil {
-			t.Error(err)
-		}
-	})
-}
+func FuzzPatch(f *testing.F) { fsystest.FuzzPatches(f, seeds(f), nil, exercise) }
