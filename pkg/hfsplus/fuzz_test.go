@@ -70,7 +70,10 @@ func FuzzPatch(f *testing.F) {
 			volumes = append(volumes, img[r.Off:r.Off+r.Size])
 		}
 	}
-	fsystest.FuzzPatches(f, volumes, nil, func(t *testing.T, img []byte) { exercise(t, img, ForksDot) })
+	fsystest.FuzzPatches(f, volumes, nil, func(t *testing.T, img []byte) {
+		t.Helper()
+		exercise(t, img, ForksDot)
+	})
 }
 
 func FuzzFind(f *testing.F) {

@@ -208,13 +208,16 @@ func (f *FS) Extents(n fsys.Node, off int64, yield func(fsys.Extent) bool) error
 	if off < 0 {
 		return binfmt.Corrupt(int64(n), "negative offset %d in the file", off)
 	}
-	if l.encoded != nil {
-		if size := l.encoded.Size(); off < size {
+	switch e := l.encoded.(type) {
+	case nil:
+		l.extents(off, yield)
+	case *sparse:
+		return e.extents(off, yield)
+	default:
+		if size := e.Size(); off < size {
 			yield(fsys.Extent{Off: off, Len: size - off, Pos: fsys.Encoded})
 		}
-		return nil
 	}
-	l.extents(off, yield)
 	return nil
 }
 

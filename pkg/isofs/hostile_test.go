@@ -273,7 +273,10 @@ func FuzzPatch(f *testing.F) {
 			images = append(images, img)
 		}
 	}
-	fsystest.FuzzPatches(f, images, nil, func(t *testing.T, img []byte) { exercise(t, img) })
+	fsystest.FuzzPatches(f, images, nil, func(t *testing.T, img []byte) {
+		t.Helper()
+		exercise(t, img)
+	})
 }
 
 // FuzzDirectory fuzzes the root directory alone, in an image that is otherwise

@@ -62,7 +62,7 @@ type rock struct {
 	child  uint32 // logical block of the directory that CL names
 	parent uint32 // logical block of the directory that PL names
 
-	sparse int64 // size of a sparse file
+	sparse sparseEntry
 	zisofs zisofsEntry
 }
 

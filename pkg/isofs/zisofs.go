@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/isomount/isomount/pkg/binfmt"
-	"github.com/isomount/isomount/pkg/fsys"
 )
 
 // zisofs keeps a file as blocks that are compressed one by one: a header, an
@@ -229,17 +228,13 @@ func (f *FS) isZisofs(s *scratch) bool {
 	return s.rock.has&hasZisofs != 0 && !f.o.NoZisofs && s.rock.zisofs.fits(s.size)
 }
 
-// isSparse tells whether what is stored of the file in s is a table of where
-// its pieces are (RRIP 4.1.7).
-func (f *FS) isSparse(s *scratch) bool { return s.rock.has&hasSparse != 0 }
-
 // fileSize returns the size of the regular file in s as it is read.
 func (f *FS) fileSize(s *scratch) int64 {
 	switch {
 	case f.isZisofs(s):
 		return s.rock.zisofs.size
 	case f.isSparse(s):
-		return s.rock.sparse
+		return s.rock.sparse.size
 	}
 	return s.size
 }
@@ -250,38 +245,6 @@ func (f *FS) encode(l *layout, s *scratch) {
 	case f.isZisofs(s) && len(l.sections) > 0:
 		l.encoded = newZisofs(f.v, s.rock.zisofs, l)
 	case f.isSparse(s):
-		l.encoded = sparse(s.rock.sparse)
+		l.encoded = &sparse{sparseEntry: s.rock.sparse, stored: l, r: f.v.r}
 	}
-}
-
-// addSparse reads SF: the size of a sparse file, in RRIP 1.10 of 32 bits, since
-// 1.12 of 64 with the depth of its tables.
-func (x *rock) addSparse(data []byte) {
-	c := binfmt.At(data, 0)
-	switch {
-	case len(data) >= 17:
-		high, low := c.U32Both(), c.U32Both()
-		x.sparse = int64(high&(1<<31-1))<<32 | int64(low)
-	case len(data) >= 8:
-		x.sparse = int64(c.U32Both())
-	default:
-		return
-	}
-	x.has |= hasSparse
-}
-
-// A sparse is the content of a sparse file, by its size. What is recorded is
-// the file's tables, and no writer is known whose tables could tell how to read
-// them; they are not passed off as the content.
-type sparse int64
-
-// Size returns the size of the content.
-func (s sparse) Size() int64 { return int64(s) }
-
-// ReadAt fails.
-func (s sparse) ReadAt(_ []byte, off int64) (int, error) {
-	if off >= int64(s) {
-		return 0, io.EOF
-	}
-	return 0, fmt.Errorf("sparse file of Rock Ridge: %w", fsys.ErrNotSupported)
 }

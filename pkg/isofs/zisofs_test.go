@@ -16,7 +16,6 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/isomount/isomount/pkg/binfmt"
-	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
 
@@ -314,25 +313,6 @@ func TestRecentBlocks(t *testing.T) {
 		t.Errorf("got error %v, want %v", err, broken)
 	}
 	get(99)
-}
-
-// What a sparse file has recorded is not its content.
-func TestSparseFile(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		entry []byte
-	}{
-		{"RRIP 1.10", su("SF", both(10_000))},
-		{"RRIP 1.12", su("SF", both(0, 10_000), []byte{1})},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			f := packed([]byte("tables"), tt.entry).fs(t, RockRidge, TreeOptions{})
-			n, a := lookup(t, f, "z")
-			if _, err := f.ReadAt(n, make([]byte, 10), 0); a.Size != 10_000 || !errors.Is(err, fsys.ErrNotSupported) {
-				t.Errorf("got size %d and error %v", a.Size, err)
-			}
-		})
-	}
 }
 
 func FuzzCodecs(f *testing.F) {

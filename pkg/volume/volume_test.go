@@ -174,5 +174,8 @@ func FuzzPatch(f *testing.F) {
 			images = append(images, img)
 		}
 	}
-	fsystest.FuzzPatches(f, images, nil, func(t *testing.T, img []byte) { exercise(t, img, "view=all") })
+	fsystest.FuzzPatches(f, images, nil, func(t *testing.T, img []byte) {
+		t.Helper()
+		exercise(t, img, "view=all")
+	})
 }

@@ -78,6 +78,7 @@ func FuzzPatches(f *testing.F, images [][]byte, mend func(img []byte, at, n int)
 // addSeeds adds the patches that change nothing. What one image shares with
 // another is taken once.
 func addSeeds(f *testing.F, images [][]byte) {
+	f.Helper()
 	seed, seen := maphash.MakeSeed(), map[uint64]bool{}
 	for i, img := range images {
 		f.Add(uint16(i), uint32(0), []byte(nil), uint32(0), []byte(nil))
