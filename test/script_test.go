@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,12 +31,21 @@ func runScripts(t *testing.T, dir string) {
 		Dir:           dir,
 		UpdateScripts: update,
 		Setup:         setupScript,
+		Condition:     scriptCondition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"image":    scriptImage,
 			"exit":     scriptExit,
 			"truncate": scriptTruncate,
 		},
 	})
+}
+
+// scriptCondition knows [root], which holds if the tests run as root.
+func scriptCondition(name string) (bool, error) {
+	if name != "root" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	return os.Getuid() == 0, nil
 }
 
 // setupScript gives a script its environment, and takes care that nothing of it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,7 +59,7 @@ func (a *app) unmount(ctx context.Context, words []string, lazy bool) error {
 		targets = drives
 	}
 	for i := range targets {
-		failed = a.first(failed, end(ctx, client, &targets[i], lazy))
+		failed = a.first(failed, a.end(ctx, client, &targets[i], lazy))
 	}
 	return failed
 }
@@ -135,33 +136,69 @@ func anyMounted(words []string) bool {
 }
 
 // end unmounts one drive and waits until the daemon has let it go.
-func end(ctx context.Context, client *ipc.Client, d *ipc.Drive, lazy bool) error {
-	if err := mount.Unmount(ctx, string(d.Mountpoint), lazy); err != nil {
+func (a *app) end(ctx context.Context, client *ipc.Client, d *ipc.Drive, lazy bool) error {
+	remains, err := remove(ctx, string(d.Mountpoint), lazy)
+	if err != nil {
 		return err
+	}
+	if remains != nil {
+		defer remains.Close()
 	}
 	if d.Made {
 		if err := mount.RemoveMade(string(d.Mountpoint)); err != nil {
 			return err
 		}
 	}
-	if lazy || client == nil || d.Name == "" {
+	if remains == nil || client == nil || d.Name == "" {
 		return nil
 	}
-	return letGo(ctx, client, d)
+	return a.letGo(ctx, client.Path(), d, remains)
 }
 
-// letGoTime is how long the daemon may take to let go of a drive whose mount is
-// gone: a read of its image may still hang.
-const letGoTime = 30 * time.Second
+// remove unmounts; of what is unmounted lazily nothing more is asked.
+func remove(ctx context.Context, point string, lazy bool) (*mount.Remains, error) {
+	if lazy {
+		return nil, mount.Unmount(ctx, point, true)
+	}
+	return mount.Remove(ctx, point)
+}
+
+const (
+	// letGoTime is how long the daemon may take to let go of a drive whose mount
+	// is gone: a read of its image may still hang.
+	letGoTime = 30 * time.Second
+	// settleTime is how long it takes at most when nothing keeps it.
+	settleTime = 200 * time.Millisecond
+)
 
 // letGo waits until the daemon has let go of a drive. A daemon that goes away
-// meanwhile has nothing left to let go of.
-func letGo(ctx context.Context, client *ipc.Client, d *ipc.Drive) error {
+// meanwhile has nothing left to let go of. The connection is of its own, since a
+// call that is given up leaves it unusable.
+func (a *app) letGo(ctx context.Context, socket string, d *ipc.Drive, remains *mount.Remains) error {
 	ctx, cancel := context.WithTimeout(ctx, letGoTime)
 	defer cancel()
-	_, err := client.Eject(ctx, &ipc.EjectRequest{Drive: d.Name})
+	ended := make(chan error, 1)
+	go func() { ended <- awaitEnd(ctx, socket, d) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(settleTime):
+	}
+	if why := kept(ctx, remains); why != "" {
+		fmt.Fprintf(a.err, "isomount: note: %s is unmounted, but drive %s goes on for %s\n", d.Mountpoint, d.Name, why)
+		return nil
+	}
+	return <-ended
+}
+
+func awaitEnd(ctx context.Context, socket string, d *ipc.Drive) error {
+	client, err := ipc.Dial(ctx, socket)
+	if err == nil {
+		defer func() { _ = client.Close() }()
+		_, err = client.Eject(ctx, &ipc.EjectRequest{Drive: d.Name})
+	}
 	switch {
-	case errors.Is(err, ipc.ErrNotFound), errors.Is(err, ipc.ErrHungUp):
+	case errors.Is(err, ipc.ErrNotFound), errors.Is(err, ipc.ErrHungUp), errors.Is(err, ipc.ErrNoDaemon):
 		return nil
 	case errors.Is(err, context.DeadlineExceeded):
 		return &ipc.Error{
@@ -170,4 +207,18 @@ func letGo(ctx context.Context, client *ipc.Client, d *ipc.Drive) error {
 		}
 	}
 	return err
+}
+
+// kept tells who keeps a file system that was unmounted. If nobody uses it, but
+// mount namespaces have copies, it is ended there too; see docs/adr/0008.
+func kept(ctx context.Context, remains *mount.Remains) string {
+	users := remains.Users(ctx)
+	if len(users) == 0 && remains.Abort() != nil {
+		users = remains.Namespaces(ctx)
+	}
+	names := make([]string, len(users))
+	for i, u := range users {
+		names[i] = u.String()
+	}
+	return strings.Join(names, ", ")
 }

@@ -35,6 +35,8 @@ const (
 	UseMap   Use = "mapped file"
 	UseMount Use = "another mount"
 	UseLoop  Use = "loop device"
+
+	UseNamespace Use = "mount namespace with"
 )
 
 func (h Holder) String() string {
@@ -57,13 +59,23 @@ const (
 // The kernel makes those who ask about a process wait while that executes a
 // program, and that may wait for a file system that does not answer: after a
 // few seconds the list is what was found until then.
-func Holders(ctx context.Context, e *Entry) (list []Holder) {
+func Holders(ctx context.Context, e *Entry) []Holder {
+	return holders(ctx, func(ctx context.Context, found chan<- Holder) {
+		for _, h := range append(mountHolders(e), loopHolders(e)...) {
+			send(ctx, found, h)
+		}
+		findProcesses(ctx, e, onMount, found)
+	})
+}
+
+// holders collects what find sends until its time is up.
+func holders(ctx context.Context, find func(context.Context, chan<- Holder)) (list []Holder) {
 	ctx, cancel := context.WithTimeout(ctx, holdersTimeout)
 	defer cancel()
 	found := make(chan Holder)
 	go func() {
 		defer close(found)
-		findHolders(ctx, e, found)
+		find(ctx, found)
 	}()
 	for len(list) < maxHolders {
 		select {
@@ -79,20 +91,22 @@ func Holders(ctx context.Context, e *Entry) (list []Holder) {
 	return list
 }
 
-// findHolders sends what it finds until ctx ends.
-func findHolders(ctx context.Context, e *Entry, found chan<- Holder) {
-	for _, h := range append(mountHolders(e), loopHolders(e)...) {
-		send(ctx, found, h)
-	}
-	pids, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
-	for _, dir := range pids {
+// findProcesses sends the processes that it finds until ctx ends.
+func findProcesses(ctx context.Context, e *Entry, on where, found chan<- Holder) {
+	for _, dir := range processes() {
 		if ctx.Err() != nil {
 			return
 		}
-		if h, ok := processHolder(dir, e); ok {
-			send(ctx, found, h)
+		if how, path, ok := useOf(dir, e, on); ok {
+			send(ctx, found, holder(dir, how, path))
 		}
 	}
+}
+
+// processes lists the directories of processes.
+func processes() []string {
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
+	return dirs
 }
 
 func send(ctx context.Context, found chan<- Holder, h Holder) {
@@ -128,36 +142,30 @@ func loopHolders(e *Entry) (found []Holder) {
 	return found
 }
 
-// processHolder tells how the process with the given /proc directory uses a mount.
-func processHolder(dir string, e *Entry) (Holder, bool) {
-	how, path, ok := useOf(dir, e)
-	if !ok {
-		return Holder{}, false
-	}
-	pid, err := strconv.Atoi(filepath.Base(dir))
-	if err != nil {
-		return Holder{}, false
-	}
-	comm, _ := os.ReadFile(dir + "/comm") // an empty name if it has just ended
+// holder describes the process with the given /proc directory.
+func holder(dir string, how Use, path string) Holder {
+	pid, _ := strconv.Atoi(filepath.Base(dir)) // see processes
+	comm, _ := os.ReadFile(dir + "/comm")      // an empty name if it has just ended
 	return Holder{
 		PID: pid, Command: strings.TrimSuffix(string(comm), "\n"), User: ownerOf(dir),
 		How: how, Path: path,
-	}, true
+	}
 }
 
-func useOf(dir string, e *Entry) (Use, string, bool) {
+// useOf tells how the process with the given /proc directory uses a mount.
+func useOf(dir string, e *Entry, on where) (Use, string, bool) {
 	links := []struct {
 		how  Use
 		name string
 	}{{UseCwd, "cwd"}, {UseRoot, "root"}, {UseExe, "exe"}}
 	for _, l := range links {
-		if path, ok := linkOn(dir+"/"+l.name, e); ok {
+		if path, ok := linkOn(dir+"/"+l.name, e, on); ok {
 			return l.how, path, true
 		}
 	}
 	fds, _ := os.ReadDir(dir + "/fd") // not ours to see, or just ended
 	for _, fd := range fds {
-		if path, ok := linkOn(dir+"/fd/"+fd.Name(), e); ok {
+		if path, ok := linkOn(dir+"/fd/"+fd.Name(), e, on); ok {
 			return UseFile, path, true
 		}
 	}
@@ -165,12 +173,27 @@ func useOf(dir string, e *Entry) (Use, string, bool) {
 	return UseMap, path, ok
 }
 
-// linkOn tells whether a link of /proc/PID leads to a file on the mount, and
-// its path. Mount ids are compared, because the same file system may also be
-// mounted elsewhere.
-func linkOn(link string, e *Entry) (string, bool) {
-	id, err := mountID(unix.AT_FDCWD, link)
-	if err != nil || id != e.ID {
+// A where tells whether a file is at the place in question.
+type where func(file string, e *Entry) bool
+
+// onMount tells whether a file is on a mount. Mount ids are compared, because
+// the same file system may also be mounted elsewhere.
+func onMount(file string, e *Entry) bool {
+	id, err := mountID(unix.AT_FDCWD, file)
+	return err == nil && id == e.ID
+}
+
+// onDevice tells whether a file is on the same file system as a mount, through
+// whatever mount. It sends nothing to a FUSE server.
+func onDevice(file string, e *Entry) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, file, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, 0, &st)
+	return err == nil && st.Dev_major == e.Major && st.Dev_minor == e.Minor
+}
+
+// linkOn tells whether a link of /proc/PID leads to a file there, and its path.
+func linkOn(link string, e *Entry, on where) (string, bool) {
+	if !on(link, e) {
 		return "", false
 	}
 	path, err := os.Readlink(link)

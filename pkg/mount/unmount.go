@@ -14,18 +14,31 @@ import (
 // the tree now and in full when its last user is gone. A mount that is in use
 // gives a [*BusyError] that names the users.
 func Unmount(ctx context.Context, path string, lazy bool) error {
-	p, err := openPoint(ctx, path)
+	p, err := removable(ctx, path)
 	if err != nil {
 		return err
+	}
+	return p.unmount(ctx, lazy)
+}
+
+// removable finds the mount of ours at path.
+func removable(ctx context.Context, path string) (*point, error) {
+	p, err := openPoint(ctx, path)
+	if err != nil {
+		return nil, err
 	}
 	p.close() // a descriptor of the mount would keep it busy
 	switch {
 	case !p.mounted():
-		return fail(p.path, ErrNotMounted, nil)
+		return nil, fail(p.path, ErrNotMounted, nil)
 	case !p.entry.IsOurs():
-		return fail(p.path, ErrNotOurs, nil)
+		return nil, fail(p.path, ErrNotOurs, nil)
 	}
-	err = unmount(ctx, p.path, lazy)
+	return p, nil
+}
+
+func (p *point) unmount(ctx context.Context, lazy bool) error {
+	err := unmount(ctx, p.path, lazy)
 	if errors.Is(err, unix.EBUSY) {
 		return &BusyError{Point: p.path, Holders: Holders(ctx, p.entry)}
 	}
