@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // A faulty is an image that stalls or fails at will: a file of a FUSE file
@@ -24,6 +26,9 @@ type faulty struct {
 	to    atomic.Int64 // and end
 	stall atomic.Bool  // reads wait until they are interrupted, or this ends
 	errno atomic.Int32 // reads fail
+	short atomic.Bool  // reads return less than was asked for
+
+	stalled atomic.Int32 // how many reads did
 }
 
 var (
@@ -46,6 +51,9 @@ func (f *faulty) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) 
 // Read is a read of the image.
 func (f *faulty) Read(ctx context.Context, _ fs.FileHandle, b []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	if off+int64(len(b)) > f.from.Load() && off < f.to.Load() {
+		if f.stall.Load() {
+			f.stalled.Add(1)
+		}
 		for f.stall.Load() {
 			select {
 			case <-ctx.Done():
@@ -57,8 +65,35 @@ func (f *faulty) Read(ctx context.Context, _ fs.FileHandle, b []byte, off int64)
 			return nil, syscall.Errno(e)
 		}
 	}
+	if n := len(b); f.short.Load() && n > 1 {
+		b = b[:1+rand.IntN(n-1)]
+	}
 	end := min(off+int64(len(b)), int64(len(f.data)))
 	return fuse.ReadResultData(f.data[min(off, end):end]), 0
+}
+
+// abortChild has the process that serves fail of itself, and waits for its end.
+func (d *daemon) abortChild() {
+	d.t.Helper()
+	old := d.child()
+	if err := syscall.Kill(old, syscall.SIGABRT); err != nil {
+		d.t.Fatal(err)
+	}
+	within(d.t, 20*time.Second, "the next daemon", func() bool { p := d.child(); return p != 0 && p != old })
+}
+
+// dropCaches has the kernel forget what it knows of a file of a mount.
+func dropCaches(t *testing.T, point string) {
+	t.Helper()
+	f, err := os.Open(filepath.Join(point, "a"))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		t.Error(err)
+	}
 }
 
 // faultyImage serves a copy of an image that can have faults where from and to
@@ -112,12 +147,9 @@ func TestRequestThatEndsTwoDaemons(t *testing.T) {
 		read <- err
 	}()
 	for n := range 2 {
-		time.Sleep(300 * time.Millisecond) // the request waits; at the second time it is on trial
-		old := d.child()
-		if err := syscall.Kill(old, syscall.SIGABRT); err != nil {
-			t.Fatal(err)
-		}
-		within(t, 20*time.Second, "the next daemon", func() bool { p := d.child(); return p != 0 && p != old })
+		// At the second time the request is on trial.
+		within(t, 20*time.Second, "the request waits", func() bool { return int(faulty.stalled.Load()) > n })
+		d.abortChild()
 		if n == 0 {
 			select {
 			case err := <-read:
@@ -140,6 +172,52 @@ func TestRequestThatEndsTwoDaemons(t *testing.T) {
 	}
 	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
 		t.Errorf("another file of the drive: %q, %v", got, err)
+	}
+	d.must("unmount", point)
+	d.must("unmount", other)
+}
+
+// An image that has changed so that opening it ends the daemon is opened by two
+// processes and not by the third; the other drives are served by each of them.
+func TestOpeningThatEndsTwoDaemons(t *testing.T) {
+	image := makeImage(t, map[string]string{"a": "small"})
+	faulty, path := faultyImage(t, image)
+	d := startKept(t, 0)
+	other, point := d.mount(image), d.mount(path)
+	faulty.from.Store(0)
+	faulty.to.Store(int64(len(faulty.data)))
+	faulty.stall.Store(true)
+	otherReads := func(when string) {
+		t.Helper()
+		dropCaches(t, other)
+		if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
+			t.Errorf("another drive, %s: %q, %v", when, got, err)
+		}
+	}
+	awaitStall := func(n int32) {
+		t.Helper()
+		within(t, 20*time.Second, "the image is being opened", func() bool { return faulty.stalled.Load() == n })
+	}
+	d.killChild()
+	awaitStall(1)
+	otherReads("while the image is being opened")
+	d.abortChild()
+	awaitStall(2) // on trial, while nothing else is served
+	d.abortChild()
+	otherReads("by the third daemon")
+	if _, err := os.ReadFile(filepath.Join(point, "a")); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want EIO", err)
+	}
+	if n := faulty.stalled.Load(); n != 2 {
+		t.Errorf("the image was opened %d times, want 2", n)
+	}
+	faulty.stall.Store(false)
+	d.killChild()
+	otherReads("by the fourth")
+	d.must("unmount", point)
+	d.must("mount", path, point)
+	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
+		t.Errorf("mounted again: %q, %v", got, err)
 	}
 	d.must("unmount", point)
 	d.must("unmount", other)

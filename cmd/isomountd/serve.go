@@ -120,6 +120,7 @@ func (d *daemon) tell(state string) {
 func (d *daemon) handOver(ctx context.Context, served <-chan error) error {
 	n, _ := d.handler.drives.Len()
 	d.log.Info("handing over", zap.Int("drives", n))
+	defer d.handler.drives.Leave()
 	ctx, cancel := timeout(ctx, handOverTime)
 	defer cancel()
 	if err := d.server.Shutdown(ctx); err != nil {

@@ -56,6 +56,7 @@ var wireErrors = []struct {
 	{drive.ErrLimit, ipc.ErrLimitReached, "unmount some first"},
 	{drive.ErrClosed, ipc.ErrStopping, "try again in a moment"},
 	{drive.ErrDevice, ipc.ErrUsage, ""},
+	{drive.ErrPanic, ipc.ErrInternal, "the daemon's log says more; please report it, with the image if you may"},
 	{context.Canceled, ipc.ErrStopping, ""},
 }
 

@@ -140,6 +140,9 @@ var (
 	ErrLimit = errors.New("too many drives")
 	// ErrClosed reports a daemon that is ending.
 	ErrClosed = errors.New("the daemon is ending")
+	// ErrPanic reports an image on which a parser failed of itself; the log has
+	// the stack.
+	ErrPanic = errors.New("the program failed while it read the image")
 	// ErrDevice reports a descriptor that is no FUSE device of a mount.
 	ErrDevice = errors.New("not a FUSE device")
 )

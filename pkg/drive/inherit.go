@@ -152,6 +152,8 @@ func (in *Inheritance) Accuse() {
 // image that hangs must not hold up the others, and is waited for in its own
 // time.
 func (in *Inheritance) Serve(ctx context.Context) {
+	done := make(chan struct{})
+	go in.m.watchMemory(done)
 	tried := in.tryAll()
 	var started sync.WaitGroup
 	for _, d := range in.drives {
@@ -171,7 +173,6 @@ func (in *Inheritance) Serve(ctx context.Context) {
 			in.m.serve(d)
 		})
 	}
-	done := make(chan struct{})
 	go func() { started.Wait(); close(done) }()
 	select {
 	case <-done:
@@ -183,13 +184,13 @@ func (in *Inheritance) Serve(ctx context.Context) {
 // tryTime is how long the trials of one drive keep the others waiting.
 const tryTime = 2 * time.Second
 
-// tryAll repeats what is suspected of having ended the predecessor, one drive
-// after the other. It returns for each drive that has such requests when its
-// trials are over; those whose image hangs go on alone.
+// tryAll does again what is suspected of having ended the predecessor, one drive
+// after the other. It returns for each drive of which something is suspected
+// when its trials are over; those whose image hangs go on alone.
 func (in *Inheritance) tryAll() map[*drive]chan struct{} {
 	tried := map[*drive]chan struct{}{}
 	for _, d := range in.drives {
-		if !d.journal.Suspects() {
+		if !d.journal.SuspectsOpening() && !d.journal.Suspects() {
 			continue
 		}
 		done := make(chan struct{})
@@ -201,6 +202,7 @@ func (in *Inheritance) tryAll() map[*drive]chan struct{} {
 		select {
 		case <-done:
 		case <-time.After(tryTime):
+			in.m.endTrial(d)
 		}
 	}
 	return tried
@@ -219,7 +221,7 @@ func (m *Manager) try(d *drive) {
 // adopt makes the server of an inherited drive. An image that cannot be read
 // any more makes every request fail, and the drive stays until it is unmounted.
 func (m *Manager) adopt(d *drive) {
-	disc, err := open(d.spec, m.o.Cache)
+	disc, err := m.reopen(d)
 	tree := fsys.FS(unreadable{err})
 	if err == nil {
 		tree = disc.volume.FS

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -54,8 +55,9 @@ type Manager struct {
 
 	mu      sync.Mutex // guards the fields below, and what drive says; not held over I/O
 	drives  map[int]*drive
-	strange map[int]bool   // numbers of drives of another version, see Inherit
-	opens   map[uint32]int // drives of a user that are being opened
+	strange map[int]bool      // numbers of drives of another version, see Inherit
+	opens   map[uint32]int    // drives of a user that are being opened
+	reopens map[*drive]uint64 // inherited drives that are being opened, and memory held before
 	closed  bool
 	change  chan struct{} // closed and renewed when a drive comes or goes
 }
@@ -71,14 +73,15 @@ func New(o Options) *Manager {
 	o.PerUser = cmp.Or(o.PerUser, defaultPerUser)
 	o.Total = cmp.Or(o.Total, defaultTotal)
 	return &Manager{
-		o: o, drives: map[int]*drive{}, strange: map[int]bool{}, opens: map[uint32]int{}, change: make(chan struct{}),
+		o: o, drives: map[int]*drive{}, strange: map[int]bool{}, opens: map[uint32]int{},
+		reopens: map[*drive]uint64{}, change: make(chan struct{}),
 	}
 }
 
 // Probe reads the disc of an image and tells what Mount would show. The image
 // stays the caller's.
 func (m *Manager) Probe(spec Spec) (Info, error) {
-	disc, err := open(spec, m.o.Cache)
+	disc, err := m.open(spec)
 	if err != nil {
 		return Info{}, err
 	}
@@ -119,6 +122,18 @@ func (m *Manager) Mount(ctx context.Context, spec Spec, device *os.File) (Info, 
 	return info, nil
 }
 
+// open reads the disc of an image. A panic in a parser is an error of this image
+// alone, [ErrPanic].
+func (m *Manager) open(spec Spec) (d *disc, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			m.o.Log.Error("panic while an image was read", zap.String("image", spec.Path), zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+			d, err = nil, fmt.Errorf("%w: %v", ErrPanic, v)
+		}
+	}()
+	return open(spec, m.o.Cache)
+}
+
 // mounted notes that a drive works, and describes it.
 func (m *Manager) mounted(d *drive) Info {
 	m.mu.Lock()
@@ -131,7 +146,7 @@ func (m *Manager) mounted(d *drive) Info {
 
 // place reads the disc of a drive that was admitted and gives it a number.
 func (m *Manager) place(d *drive) error {
-	disc, err := open(d.spec, m.o.Cache)
+	disc, err := m.open(d.spec)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.opens[d.spec.UID]--; m.opens[d.spec.UID] == 0 {

@@ -26,6 +26,7 @@ import (
 //	        unique (8), how many processes died while they repeated it (4),
 //	        how many of those failed of themselves (3 bytes), 1 while it is on
 //	        trial (1); see poison.go
+//	512  8  about the opening of the image; see opening.go
 //	4096 4  length of the note, see Journal.SetNote
 //	4100    the note
 //	20480   slots of slotBytes: a request as the kernel sent it; its length

@@ -66,6 +66,7 @@ func (j *Journal) held(i int) bool { return inHeader(j.slot(i)).Length != 0 }
 // Accuse notes that the process that left the journal failed of itself. It may
 // be called again if this process ends before all journals were told.
 func (j *Journal) Accuse() {
+	j.accuseOpening()
 	for i := range slotCount {
 		if !j.held(i) {
 			continue
