@@ -94,6 +94,7 @@ func (j *execJob) run(ctx context.Context) error {
 	if err := j.check(); err != nil {
 		return err
 	}
+	removeLeftTrees()
 	cmd, err := j.start(ctx)
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -298,25 +297,25 @@ func (i *inside) extracted(ctx context.Context, parent int, why error) error {
 		return fmt.Errorf("%w; --at has no place where nothing can be mounted", why)
 	}
 	fmt.Fprintf(i.app.err, "isomount: note: nothing can be mounted here: %s; extracting to a temporary directory\n", explain(why))
-	dir, err := os.MkdirTemp("", "isomount-exec-")
+	tree, err := newTempTree(ctx)
 	if err != nil {
 		return err
 	}
-	err = i.extractAll(ctx, dir)
+	err = i.extractAll(ctx, tree.dir)
 	if err == nil {
 		err = i.command(ctx, func(os.Signal) {
 			if os.Getppid() != parent { // it was killed; the command dies with us, after the directory
-				time.AfterFunc(graceTime, func() { i.give(dir) })
+				time.AfterFunc(graceTime, func() { i.give(tree) })
 			}
 		})
 	}
-	return errors.Join(err, removeTree(dir))
+	return errors.Join(err, tree.remove())
 }
 
 // give removes the directory and ends this process, and so its children, when
 // the command does not end.
-func (i *inside) give(dir string) {
-	_ = removeTree(dir) // nobody is left to be told
+func (i *inside) give(tree *tempTree) {
+	_ = tree.remove() // nobody is left to be told
 	_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 }
 
@@ -331,15 +330,4 @@ func (i *inside) extractAll(ctx context.Context, dir string) error {
 		i.dirs = append(i.dirs, to)
 	}
 	return nil
-}
-
-// removeTree removes a directory, also what may not be written to.
-func removeTree(dir string) error {
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			return os.Chmod(path, 0o700) //nolint:gosec // a directory
-		}
-		return err
-	})
-	return errors.Join(err, os.RemoveAll(dir))
 }

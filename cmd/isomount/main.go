@@ -55,6 +55,7 @@ var commands = []func(*app) *cobra.Command{
 	extractCommand,
 	execCommand,
 	execInsideCommand,
+	execWatchCommand,
 	ripCommand,
 	waitCommand,
 	persistCommand,

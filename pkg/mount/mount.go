@@ -148,7 +148,19 @@ func openDevice() (*os.File, error) {
 	case err != nil:
 		return nil, fail("/dev/fuse", err, nil)
 	}
+	if !isFUSEDevice(fd) {
+		closeFD(fd)
+		return nil, fail("/dev/fuse", ErrNoFuse, unix.ENODEV)
+	}
 	return os.NewFile(uintptr(fd), "/dev/fuse"), nil
+}
+
+// isFUSEDevice tells whether a descriptor is what /dev/fuse should be. A
+// container may have an empty file in its place, which root can open.
+func isFUSEDevice(fd int) bool {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(10, 229) // misc, FUSE_MINOR
 }
 
 // Point returns the mount point: an absolute path without symbolic links.
