@@ -11,15 +11,31 @@ import (
 
 	"github.com/isomount/isomount/pkg/binfmt"
 	"github.com/isomount/isomount/pkg/fsys"
+	"github.com/isomount/isomount/pkg/hfsplus/lzfse"
 )
 
-// Kinds of compression (XNU bsd/sys/decmpfs.h and what Mac OS X writes) that
-// are decoded. LZVN and LZFSE, kinds 7, 8, 11 and 12, are not.
-const (
-	cmpPlain    = 1 // stored in the attribute
-	cmpZlib     = 3 // one zlib stream in the attribute
-	cmpZlibFork = 4 // chunks of zlib in the resource fork
-)
+// A compression is a way to keep a file.
+type compression struct {
+	decode func(stored []byte, size int64) ([]byte, error)
+	chunks chunkTable // of what lies in the resource fork; nil if the attribute has it all
+}
+
+// A chunkTable tells where chunk i of a file lies in its resource fork.
+type chunkTable func(v *FS, f *fork, i int64) (at, n int64, err error)
+
+// compressions lists the kinds of compression that are decoded (XNU
+// bsd/sys/decmpfs.h; the layouts are those of what Mac OS X writes, as 7-Zip,
+// hfsfuse and afsctool have them). A new one is a line here.
+var compressions = map[uint32]compression{
+	1:  {decode: exactly},
+	3:  {decode: inflate},
+	4:  {decode: inflate, chunks: resourceChunk},
+	7:  {decode: decodeLZVN},
+	8:  {decode: decodeLZVN, chunks: offsetChunk},
+	9:  {decode: unmarked},
+	11: {decode: decodeLZFSE},
+	12: {decode: decodeLZFSE, chunks: offsetChunk},
+}
 
 const (
 	cmpMagic     = 0x636D7066 // "cmpf", little-endian
@@ -84,27 +100,75 @@ func (v *FS) readCompressed(f *compressedFile, p []byte, off int64) (int, error)
 
 // chunk returns the decoded bytes around off and where they start in the file.
 func (v *FS) chunk(f *compressedFile, off int64) (b []byte, start int64, err error) {
-	switch f.kind {
-	case cmpPlain, cmpZlib:
-		b, err = f.decodeInline()
-		return b, 0, err
-	case cmpZlibFork:
+	how, ok := compressions[f.kind]
+	switch {
+	case !ok:
+		return nil, 0, fmt.Errorf("compression of kind %d: %w", f.kind, fsys.ErrNotSupported)
+	case how.chunks != nil:
 		start = off / cmpChunk * cmpChunk
-		b, err = v.decodeChunk(f, off/cmpChunk, min(cmpChunk, f.size-start))
+		stored, err := v.storedChunk(f, how.chunks, off/cmpChunk)
+		if err != nil {
+			return nil, 0, err
+		}
+		b, err = how.decode(stored, min(cmpChunk, f.size-start))
 		return b, start, err
+	case f.size > maxCmpInline:
+		return nil, 0, binfmt.Corrupt(0, "compressed attribute of %d bytes", f.size)
 	}
-	return nil, 0, fmt.Errorf("compression of kind %d: %w", f.kind, fsys.ErrNotSupported)
+	b, err = how.decode(f.inline, f.size)
+	return b, 0, err
 }
 
-// decodeInline decodes a file whose data lies in the attribute.
-func (f *compressedFile) decodeInline() ([]byte, error) {
-	if f.size > maxCmpInline {
-		return nil, binfmt.Corrupt(0, "compressed attribute of %d bytes", f.size)
+// storedChunk reads a chunk as it is stored.
+func (v *FS) storedChunk(f *compressedFile, table chunkTable, i int64) ([]byte, error) {
+	at, n, err := table(v, &f.rsrc, i)
+	if err != nil {
+		return nil, err
 	}
-	if f.kind == cmpPlain {
-		return exactly(f.inline, f.size)
+	if n < 0 || n > maxCmpStored {
+		return nil, binfmt.Corrupt(0, "compressed chunk of %d bytes", n)
 	}
-	return inflate(f.inline, f.size)
+	stored := make([]byte, n)
+	return stored, v.readFull(&f.rsrc, stored, at)
+}
+
+// resourceChunk finds a chunk in the first resource of a resource fork, which
+// is a table of chunks and the chunks.
+func resourceChunk(v *FS, f *fork, i int64) (at, n int64, err error) {
+	var b [8]byte
+	if err := v.readFull(f, b[:4], 0); err != nil {
+		return 0, 0, err
+	}
+	// The resource begins, after its length, where the header of the fork says
+	// (Inside Macintosh: More Macintosh Toolbox 1-122). Only it is big-endian.
+	table := int64(binary.BigEndian.Uint32(b[:])) + 4
+	if err := v.readFull(f, b[:4], table); err != nil {
+		return 0, 0, err
+	}
+	if count := int64(binary.LittleEndian.Uint32(b[:])); i >= count {
+		return 0, 0, binfmt.Corrupt(0, "compressed file has %d chunks, but no chunk %d", count, i)
+	}
+	if err := v.readFull(f, b[:], table+4+8*i); err != nil {
+		return 0, 0, err
+	}
+	return table + int64(binary.LittleEndian.Uint32(b[:])), int64(binary.LittleEndian.Uint32(b[4:])), nil
+}
+
+// offsetChunk finds a chunk in a fork that begins with the offsets of all its
+// chunks and of their end.
+func offsetChunk(v *FS, f *fork, i int64) (at, n int64, err error) {
+	var b [8]byte
+	if err := v.readFull(f, b[:4], 0); err != nil {
+		return 0, 0, err
+	}
+	if count := int64(binary.LittleEndian.Uint32(b[:]))/4 - 1; i >= count {
+		return 0, 0, binfmt.Corrupt(0, "compressed file has %d chunks, but no chunk %d", count, i)
+	}
+	if err := v.readFull(f, b[:], 4*i); err != nil {
+		return 0, 0, err
+	}
+	at = int64(binary.LittleEndian.Uint32(b[:]))
+	return at, int64(binary.LittleEndian.Uint32(b[4:])) - at, nil
 }
 
 // inflate decodes a zlib stream. What would not become smaller is stored behind
@@ -124,41 +188,31 @@ func inflate(b []byte, size int64) ([]byte, error) {
 	return out, z.Close()
 }
 
+func decodeLZVN(b []byte, size int64) ([]byte, error)  { return decodeLZ(lzfse.DecodeLZVN, b, size) }
+func decodeLZFSE(b []byte, size int64) ([]byte, error) { return decodeLZ(lzfse.Decode, b, size) }
+
+// decodeLZ decodes LZVN or LZFSE. What would not become smaller is stored
+// behind a byte: that of the end of LZVN, or 255. No stream begins with either.
+func decodeLZ(decode func(dst, src []byte) (int, error), b []byte, size int64) ([]byte, error) {
+	if len(b) > 0 && (b[0] == 0x06 || b[0] == 0xFF) {
+		return exactly(b[1:], size)
+	}
+	out := make([]byte, size)
+	n, err := decode(out, b)
+	if err != nil {
+		return nil, binfmt.Corrupt(0, "compressed file: %v", err)
+	}
+	return exactly(out[:n], size)
+}
+
+// unmarked takes off the byte that comes before what is stored as it is.
+func unmarked(b []byte, size int64) ([]byte, error) { return exactly(b[min(1, len(b)):], size) }
+
 func exactly(b []byte, size int64) ([]byte, error) {
 	if int64(len(b)) < size {
 		return nil, binfmt.Corrupt(0, "compressed file has %d bytes of %d", len(b), size)
 	}
 	return b[:size], nil
-}
-
-// decodeChunk decodes chunk i of a file whose data lies in the resource fork:
-// the first resource in it, which is a table of chunks and the chunks.
-func (v *FS) decodeChunk(f *compressedFile, i, size int64) ([]byte, error) {
-	var b [8]byte
-	if err := v.readFull(&f.rsrc, b[:4], 0); err != nil {
-		return nil, err
-	}
-	// The resource begins, after its length, where the header of the fork says
-	// (Inside Macintosh: More Macintosh Toolbox 1-122). Only it is big-endian.
-	table := int64(binary.BigEndian.Uint32(b[:])) + 4
-	if err := v.readFull(&f.rsrc, b[:4], table); err != nil {
-		return nil, err
-	}
-	if count := int64(binary.LittleEndian.Uint32(b[:])); i >= count {
-		return nil, binfmt.Corrupt(0, "compressed file has %d chunks, but no chunk %d", count, i)
-	}
-	if err := v.readFull(&f.rsrc, b[:], table+4+8*i); err != nil {
-		return nil, err
-	}
-	at, n := int64(binary.LittleEndian.Uint32(b[:])), int64(binary.LittleEndian.Uint32(b[4:]))
-	if n > maxCmpStored {
-		return nil, binfmt.Corrupt(0, "compressed chunk of %d bytes", n)
-	}
-	stored := make([]byte, n)
-	if err := v.readFull(&f.rsrc, stored, table+at); err != nil {
-		return nil, err
-	}
-	return inflate(stored, size)
 }
 
 // readFull fills p from a fork.

@@ -154,7 +154,54 @@ func chunks(t *testing.T, b []byte) []byte {
 	return slices.Concat(head, length, table, bytes.Join(parts, nil))
 }
 
-func TestCompression(t *testing.T) {
+// lzvn compresses b by what is said once and then over and over: its first
+// twelve bytes.
+func lzvn(b []byte) []byte {
+	const again = 12
+	out := append([]byte{0xE0 | byte(min(again, len(b)))}, b[:min(again, len(b))]...)
+	if len(b) > again+4 {
+		out = append(out, 0x40|1<<3, again, b[0]) // a literal and a match of 4, to set the distance
+		for left := len(b) - again - 5; left > 0; {
+			n := min(left, 15)
+			out = append(out, 0xF0|byte(n))
+			left -= n
+		}
+	}
+	return append(out, 6, 0, 0, 0, 0, 0, 0, 0)
+}
+
+// lzfseBlock makes a stream of one block of LZVN.
+func lzfseBlock(b []byte) []byte {
+	packed := lzvn(b)
+	out := binary.LittleEndian.AppendUint32([]byte("bvxn"), uint32(len(b)))
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(packed)))
+	return append(append(out, packed...), "bvx$"...)
+}
+
+// offsetChunks makes the resource fork of a file compressed by LZVN or LZFSE;
+// every other chunk is stored.
+func offsetChunks(b []byte, pack func([]byte) []byte) []byte {
+	var parts [][]byte
+	for i := 0; i < len(b); i += cmpChunk {
+		part := b[i:min(len(b), i+cmpChunk)]
+		if i/cmpChunk%2 == 0 {
+			parts = append(parts, pack(part))
+		} else {
+			parts = append(parts, append([]byte{0x06}, part...))
+		}
+	}
+	at := 4 * (len(parts) + 1)
+	table := binary.LittleEndian.AppendUint32(nil, uint32(at))
+	for _, p := range parts {
+		at += len(p)
+		table = binary.LittleEndian.AppendUint32(table, uint32(at))
+	}
+	return slices.Concat(table, bytes.Join(parts, nil))
+}
+
+// compressedVolume has a file of every kind of compression.
+func compressedVolume(t *testing.T) ([]byte, []fsystest.File) {
+	t.Helper()
 	text := bytes.Repeat([]byte("compress me "), 20_000)
 	b := newBuilder(t, sigPlus)
 	b.nodeSize = 8192
@@ -169,6 +216,13 @@ func TestCompression(t *testing.T) {
 	add("chunks", decmpfs(4, len(text), nil), chunks(t, text))
 	add("one chunk", decmpfs(4, 100, nil), chunks(t, text[:100]))
 	add("empty", decmpfs(3, 0, nil), nil)
+	add("LZVN", decmpfs(7, 3000, lzvn(text[:3000])), nil)
+	add("LZVN stored", decmpfs(7, 5, []byte("\x0612345")), nil)
+	add("LZVN chunks", decmpfs(8, len(text), nil), offsetChunks(text, lzvn))
+	add("marked", decmpfs(9, 5, []byte("\xcc12345")), nil)
+	add("LZFSE", decmpfs(11, 3000, lzfseBlock(text[:3000])), nil)
+	add("LZFSE stored", decmpfs(11, 5, []byte("\xff12345")), nil)
+	add("LZFSE chunks", decmpfs(12, len(text), nil), offsetChunks(text, lzfseBlock))
 	want := []fsystest.File{
 		{Path: "stored", Data: []byte("12345")},
 		{Path: "zlib", Data: text[:3000]},
@@ -176,13 +230,25 @@ func TestCompression(t *testing.T) {
 		{Path: "chunks", Data: text, Nlink: 1},
 		{Path: "one chunk", Data: text[:100]},
 		{Path: "empty"},
+		{Path: "LZVN", Data: text[:3000]},
+		{Path: "LZVN stored", Data: []byte("12345")},
+		{Path: "LZVN chunks", Data: text, Nlink: 1},
+		{Path: "marked", Data: []byte("12345")},
+		{Path: "LZFSE", Data: text[:3000]},
+		{Path: "LZFSE stored", Data: []byte("12345")},
+		{Path: "LZFSE chunks", Data: text, Nlink: 1},
 	}
 	for i := range want {
 		want[i].Xattrs = map[string]string{"user.other": "x"}
 	}
+	return b.image(), want
+}
+
+func TestCompression(t *testing.T) {
+	img, want := compressedVolume(t)
 	for _, forks := range []string{ForksXattr, ForksDot} {
 		t.Run(forks, func(t *testing.T) {
-			check(t, b.image(), Options{Forks: forks}, want)
+			check(t, img, Options{Forks: forks}, want)
 		})
 	}
 }
@@ -201,8 +267,14 @@ func TestCompressionErrors(t *testing.T) {
 		want   error // nil: a CorruptError
 		exists bool  // the attribute stays visible
 	}{
-		{"LZVN", decmpfs(7, 100, []byte("x")), nil, 100, fsys.ErrNotSupported, false},
-		{"LZFSE chunks", decmpfs(12, 100, nil), many, 100, fsys.ErrNotSupported, false},
+		{"unknown kind", decmpfs(13, 100, []byte("x")), nil, 100, fsys.ErrNotSupported, false},
+		{"no LZVN", decmpfs(7, 100, []byte("x")), nil, 100, nil, false},
+		{"no LZFSE", decmpfs(11, 100, []byte("x")), nil, 100, nil, false},
+		{"LZVN, fewer bytes than said", decmpfs(7, 3000, lzvn([]byte("few"))), nil, 3000, nil, false},
+		{"LZFSE chunks that are zlib", decmpfs(12, 100, nil), many, 100, nil, false},
+		{"LZVN without resource fork", decmpfs(8, 3000, nil), nil, 3000, nil, false},
+		{"LZVN, no chunk", decmpfs(8, 3000, nil), binary.LittleEndian.AppendUint32(nil, 4), 3000, nil, false},
+		{"LZVN chunk that ends before it begins", decmpfs(8, 3000, nil), []byte{8, 0, 0, 0, 4, 0, 0, 0}, 3000, nil, false},
 		{"no zlib", decmpfs(3, 100, []byte("no zlib stream")), nil, 100, nil, false},
 		{"zlib cut short", decmpfs(3, 3000, deflate(t, make([]byte, 3000))[:10]), nil, 3000, nil, false},
 		{"fewer bytes than said", decmpfs(3, 3000, deflate(t, make([]byte, 2000))), nil, 3000, nil, false},

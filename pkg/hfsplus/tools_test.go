@@ -193,3 +193,20 @@ func crc16(b []byte) uint16 {
 	}
 	return crc
 }
+
+// 7-Zip, which knows LZVN but not LZFSE, decompresses the same.
+func TestSevenZip(t *testing.T) {
+	img, want := compressedVolume(t)
+	dir := t.TempDir()
+	disc := filepath.Join(dir, "disc.hfs")
+	if err := os.WriteFile(disc, img, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"zlib", "LZVN", "LZVN stored", "LZVN chunks"} {
+		run(t, "7z", "x", "-y", "-o"+dir, disc, "Volume/"+name)
+		i := slices.IndexFunc(want, func(f fsystest.File) bool { return f.Path == name })
+		if got, err := os.ReadFile(filepath.Join(dir, "Volume", name)); err != nil || !bytes.Equal(got, want[i].Data) {
+			t.Errorf("%s: got %d bytes, %v, want %d", name, len(got), err, len(want[i].Data))
+		}
+	}
+}
