@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -246,6 +247,49 @@ func TestImageThatCannotBeReadAtAHandover(t *testing.T) {
 	}
 	if states["failing"] != 1 || states["mounted"] != 1 {
 		t.Errorf("states: %v", states)
+	}
+	d.must("unmount", point)
+	d.must("unmount", other)
+}
+
+// An image that hangs when another daemon takes over holds up nobody for longer
+// than the deadline, and is served when it answers again.
+func TestImageThatHangsAtAHandover(t *testing.T) {
+	image := makeImage(t, map[string]string{"a": "small"})
+	faulty, path := faultyImage(t, image)
+	faulty.from.Store(0)
+	faulty.to.Store(int64(len(faulty.data)))
+	d := startKept(t, 0, "--deadline=500ms")
+	other, point := d.mount(image), d.mount(path)
+	faulty.stall.Store(true)
+	d.killChild()
+	read := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(filepath.Join(point, "a"))
+		read <- err
+	}()
+	dropCaches(t, other)
+	if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
+		t.Errorf("another drive: %q, %v", got, err)
+	}
+	select {
+	case err := <-read:
+		if !errors.Is(err, syscall.EIO) {
+			t.Errorf("got %v, want EIO", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a read hangs")
+	}
+	if out := d.must("list"); strings.Count(out, "mounted") != 1 || strings.Count(out, "starting") != 1 {
+		t.Errorf("listed are\n%s", out)
+	}
+	faulty.stall.Store(false)
+	within(t, 20*time.Second, "the image is there", func() bool { return strings.Count(d.must("list"), "mounted") == 2 })
+	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
+		t.Errorf("when the image answers again: %q, %v", got, err)
+	}
+	if names, err := os.ReadDir(point); err != nil || len(names) != 1 {
+		t.Errorf("the root lists %v, %v", names, err)
 	}
 	d.must("unmount", point)
 	d.must("unmount", other)

@@ -56,7 +56,8 @@ type drive struct {
 	device  *os.File
 	journal *fusefs.Journal // nil: the drive ends with the process
 	since   time.Time
-	ended   chan struct{} // closed when nothing of it is left
+	opened  <-chan struct{} // closed when an inherited image is open, or cannot be; else nil
+	ended   chan struct{}   // closed when nothing of it is left
 
 	// Guarded by Manager.mu until the drive is served.
 	size   int64

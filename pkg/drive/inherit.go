@@ -169,7 +169,6 @@ func (in *Inheritance) Serve(ctx context.Context) {
 				in.m.remove(d, true)
 				return
 			}
-			in.m.mounted(d)
 			in.m.serve(d)
 		})
 	}
@@ -202,7 +201,6 @@ func (in *Inheritance) tryAll() map[*drive]chan struct{} {
 		select {
 		case <-done:
 		case <-time.After(tryTime):
-			in.m.endTrial(d)
 		}
 	}
 	return tried
@@ -218,28 +216,51 @@ func (m *Manager) try(d *drive) {
 	}
 }
 
+// lateTime is how long an image may take to be opened before its drive answers
+// without it.
+const lateTime = time.Second
+
 // adopt makes the server of an inherited drive. An image that cannot be read
-// any more makes every request fail, and the drive stays until it is unmounted.
+// any more makes every request fail, and the drive stays until it is unmounted;
+// for one that does not answer, requests wait as they do at any other time.
 func (m *Manager) adopt(d *drive) {
-	disc, err := m.reopen(d)
-	tree := fsys.FS(unreadable{err})
-	if err == nil {
-		tree = disc.volume.FS
-	} else {
-		m.log(d).Error("the image cannot be read any more", zap.Error(err))
+	opened := make(chan struct{})
+	d.opened = opened
+	l := &late{opened: opened}
+	m.wg.Go(func() {
+		l.tree = m.reinsert(d)
+		close(opened)
+	})
+	tree := fsys.FS(l)
+	select {
+	case <-opened:
+		tree = l.tree
+	case <-time.After(lateTime):
+		m.log(d).Warn("the image does not answer; the drive waits for it")
+		m.endTrial(d)
 	}
-	server, serr := m.newServer(d, tree)
-	if serr != nil {
-		m.log(d).Error("drive lost", zap.Error(serr))
+	server, err := m.newServer(d, tree)
+	if err != nil {
+		m.log(d).Error("drive lost", zap.Error(err))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err == nil {
-		d.insert(disc)
-	} else {
-		d.state = Failing
-	}
 	d.server = server
+}
+
+// reinsert opens the image of an inherited drive and returns its tree.
+func (m *Manager) reinsert(d *drive) fsys.FS {
+	disc, err := m.reopen(d)
+	if err != nil {
+		m.log(d).Error("the image cannot be read any more", zap.Error(err))
+		m.opened(d, Failing)
+		return unreadable{err}
+	}
+	m.mu.Lock()
+	d.insert(disc)
+	m.mu.Unlock()
+	m.opened(d, Mounted)
+	return disc.volume.FS
 }
 
 // unreadable is the tree of an image that cannot be read.

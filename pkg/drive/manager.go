@@ -136,12 +136,19 @@ func (m *Manager) open(spec Spec) (d *disc, err error) {
 
 // mounted notes that a drive works, and describes it.
 func (m *Manager) mounted(d *drive) Info {
+	m.opened(d, Mounted)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.info(d)
+}
+
+// opened notes how a drive came up, unless it has ended meanwhile.
+func (m *Manager) opened(d *drive, s State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if d.state == Starting {
-		d.state = Mounted
+		d.state = s
 	}
-	return m.info(d)
 }
 
 // place reads the disc of a drive that was admitted and gives it a number.
@@ -195,6 +202,9 @@ func (m *Manager) log(d *drive) *zap.Logger {
 // remove takes a drive away. What it holds is released before its number is
 // free; image and device stay open if the caller wants them back.
 func (m *Manager) remove(d *drive, files bool) Info {
+	if d.opened != nil {
+		<-d.opened
+	}
 	m.forget(d.number)
 	d.release()
 	if files {

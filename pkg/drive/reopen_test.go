@@ -53,6 +53,7 @@ func TestPanicWhileAnInheritedImageIsOpened(t *testing.T) {
 	m := broken()
 	d := inherited(t, m)
 	m.adopt(d)
+	<-d.opened
 	if d.server == nil || d.state != Failing {
 		t.Errorf("server %v, state %s", d.server, d.state)
 	}
