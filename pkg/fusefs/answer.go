@@ -55,6 +55,10 @@ func (w *worker) dispatch(req []byte) {
 		out, n, err = w.readlink(h)
 	case opRead:
 		out, n, err = w.read(req)
+		if err == nil && w.s.neighbours != nil && readOffset(req) == 0 {
+			w.ahead(w.s.node(h.NodeId), putHeader(out, h.Unique, n, 0))
+			return
+		}
 	case opReaddir, opReaddirplus:
 		out, n, err = w.readdir(req)
 	default:

@@ -25,6 +25,8 @@ type kernel struct {
 	socket  *os.File
 	unique  uint64
 	resends int // FUSE_NOTIFY_RESEND that came
+	server  *Server
+	stored  map[uint64][]byte // by node, what FUSE_NOTIFY_STORE brought
 }
 
 // connect returns a kernel and the device that a server reads.
@@ -109,28 +111,65 @@ func (k *kernel) receive() (unique uint64, e unix.Errno, body []byte) {
 		if h.Unique != 0 {
 			return h.Unique, unix.Errno(-h.Status), body
 		}
-		k.notified(h)
+		k.notified(h, body)
 	}
 }
 
 // notified notes a message that is no answer.
-func (k *kernel) notified(h fuse.OutHeader) {
+func (k *kernel) notified(h fuse.OutHeader, body []byte) {
 	k.t.Helper()
-	if h.Status != notifyResend {
+	switch h.Status {
+	case notifyResend:
+		k.resends++
+	case notifyStore:
+		node, size := binary.NativeEndian.Uint64(body), binary.NativeEndian.Uint32(body[16:])
+		if off := binary.NativeEndian.Uint64(body[8:]); off != 0 || int(size) != len(body)-storeHeadBytes+outHeaderBytes {
+			k.t.Fatalf("store of %d bytes at %d in a message of %d", size, off, len(body))
+		}
+		if k.stored == nil {
+			k.stored = map[uint64][]byte{}
+		}
+		k.stored[node] = body[storeHeadBytes-outHeaderBytes:]
+	default:
 		k.t.Fatalf("notification %d", h.Status)
 	}
-	k.resends++
+}
+
+// collect takes the notifications that have come.
+func (k *kernel) collect() {
+	k.t.Helper()
+	for {
+		fds := []unix.PollFd{{Fd: int32(k.socket.Fd()), Events: unix.POLLIN}}
+		if n, _ := unix.Poll(fds, 0); n != 1 {
+			return
+		}
+		h, body := k.message()
+		if h.Unique != 0 {
+			k.t.Fatalf("answer to request %d", h.Unique)
+		}
+		k.notified(h, body)
+	}
+}
+
+// settled tells whether the server stores nothing more.
+func (k *kernel) settled() bool {
+	a := &k.server.streams
+	a.mu.Lock()
+	busy := a.busy
+	a.mu.Unlock()
+	k.collect()
+	return busy == 0
 }
 
 // awaitResend waits until the server has asked for what it does not know of.
 func (k *kernel) awaitResend() {
 	k.t.Helper()
 	for k.resends == 0 {
-		h, _ := k.message()
+		h, body := k.message()
 		if h.Unique != 0 {
 			k.t.Fatalf("answer to request %d", h.Unique)
 		}
-		k.notified(h)
+		k.notified(h, body)
 	}
 }
 

@@ -47,6 +47,10 @@ type Server struct {
 	fs      fsys.FS
 	xattrs  fsys.XattrFS  // nil if fs has none
 	parents fsys.ParentFS // nil if fs has none
+
+	neighbours fsys.NeighbourFS // nil if fs has none
+	streams    streams
+
 	root    fsys.Node
 	dev     *os.File
 	devFD   int
@@ -93,6 +97,7 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 	s.end = s.ended.Done()
 	s.xattrs, _ = fs.(fsys.XattrFS)
 	s.parents, _ = fs.(fsys.ParentFS)
+	s.neighbours, _ = fs.(fsys.NeighbourFS)
 	if s.journal == nil {
 		j, err := NewJournal()
 		if err != nil {
@@ -303,17 +308,18 @@ func (s *Server) takeLead() bool {
 // Stats are what a server has done since it was started.
 type Stats struct {
 	Requests  uint64 `json:"requests"`
-	ReadBytes uint64 `json:"readBytes"` // given to the kernel
+	ReadBytes uint64 `json:"readBytes"` // given to the kernel that asked for them
+	Stored    uint64 `json:"stored"`    // bytes given to the kernel before it asked
 	Errors    uint64 `json:"errors"`    // requests answered EIO
 	Late      uint64 `json:"late"`      // requests that passed the deadline
 }
 
-type counters struct{ requests, readBytes, errors, late atomic.Uint64 }
+type counters struct{ requests, readBytes, stored, errors, late atomic.Uint64 }
 
 // Stats returns the counters.
 func (s *Server) Stats() Stats {
 	return Stats{
-		Requests: s.stats.requests.Load(), ReadBytes: s.stats.readBytes.Load(),
+		Requests: s.stats.requests.Load(), ReadBytes: s.stats.readBytes.Load(), Stored: s.stats.stored.Load(),
 		Errors: s.stats.errors.Load(), Late: s.stats.late.Load(),
 	}
 }

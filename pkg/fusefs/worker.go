@@ -38,6 +38,7 @@ type worker struct {
 	// Reused from request to request, so that listing allocates nothing.
 	list  direntList
 	yield func(*fsys.Entry) bool
+	near  [aheadMost + 1]fsys.Neighbour
 
 	state  atomic.Int32
 	seq    atomic.Uint64 // counts requests

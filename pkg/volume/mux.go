@@ -311,3 +311,20 @@ func (m *mux) Xattr(n fsys.Node, name string) ([]byte, error) {
 	}
 	return nil, fsys.ErrNoXattr
 }
+
+// Neighbours tells which files follow one in its tree.
+func (m *mux) Neighbours(n fsys.Node, list []fsys.Neighbour) int {
+	t, tag, inner, _, err := m.split(n)
+	x, ok := t.(fsys.NeighbourFS)
+	if err != nil || !ok {
+		return 0
+	}
+	list = list[:x.Neighbours(inner, list)]
+	for i := range list {
+		list[i].Node = m.join(tag, list[i].Node)
+	}
+	return len(list)
+}
+
+// ReadImage reads bytes of the image; every tree's positions are those of it.
+func (m *mux) ReadImage(p []byte, off int64) (int, error) { return m.image.ReadAt(p, off) }

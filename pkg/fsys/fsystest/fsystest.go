@@ -90,6 +90,7 @@ func Check(fs fsys.FS, o Options) error {
 	c.walk()
 	c.compare()
 	c.strangers()
+	c.neighbours()
 	c.concurrent()
 	return errors.Join(c.errs...)
 }
