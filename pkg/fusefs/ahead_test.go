@@ -28,14 +28,14 @@ func newShelf(tb testing.TB, sizes ...int) *shelf {
 		list = append(list, fsystest.File{Path: fmt.Sprintf("f%03d", i), Data: shelved(i, size)})
 	}
 	s := &shelf{Mem: newTree(tb, list...)}
-	s.image, _ = s.Mem.Image()
+	s.image, _ = s.Image()
 	for i := range list {
-		n, a, err := s.Mem.Lookup(s.Root(), []byte(list[i].Path))
+		n, a, err := s.Lookup(s.Root(), []byte(list[i].Path))
 		if err != nil {
 			tb.Fatal(err)
 		}
 		pos := fsys.Encoded
-		_ = s.Mem.Extents(n, 0, func(e fsys.Extent) bool { pos = e.Pos; return false })
+		_ = s.Extents(n, 0, func(e fsys.Extent) bool { pos = e.Pos; return false })
 		s.files = append(s.files, fsys.Neighbour{Node: n, Size: a.Size, Pos: pos})
 	}
 	return s
