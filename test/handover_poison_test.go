@@ -2,76 +2,16 @@ package test
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
-
-// A faulty is an image that stalls or fails at will: a file of a FUSE file
-// system in this process.
-type faulty struct {
-	fs.Inode
-	data  []byte
-	from  atomic.Int64 // where faults begin
-	to    atomic.Int64 // and end
-	stall atomic.Bool  // reads wait until they are interrupted, or this ends
-	errno atomic.Int32 // reads fail
-	short atomic.Bool  // reads return less than was asked for
-
-	stalled atomic.Int32 // how many reads did
-}
-
-var (
-	_ fs.NodeOpener    = (*faulty)(nil)
-	_ fs.NodeReader    = (*faulty)(nil)
-	_ fs.NodeGetattrer = (*faulty)(nil)
-)
-
-// Open has every read come here.
-func (f *faulty) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	return nil, fuse.FOPEN_DIRECT_IO, 0
-}
-
-// Getattr tells the size.
-func (f *faulty) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	out.Size, out.Mode = uint64(len(f.data)), 0o444
-	return 0
-}
-
-// Read is a read of the image.
-func (f *faulty) Read(ctx context.Context, _ fs.FileHandle, b []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	if off+int64(len(b)) > f.from.Load() && off < f.to.Load() {
-		if f.stall.Load() {
-			f.stalled.Add(1)
-		}
-		for f.stall.Load() {
-			select {
-			case <-ctx.Done():
-				return nil, syscall.EINTR
-			case <-time.After(time.Millisecond):
-			}
-		}
-		if e := f.errno.Load(); e != 0 {
-			return nil, syscall.Errno(e)
-		}
-	}
-	if n := len(b); f.short.Load() && n > 1 {
-		b = b[:1+rand.IntN(n-1)]
-	}
-	end := min(off+int64(len(b)), int64(len(f.data)))
-	return fuse.ReadResultData(f.data[min(off, end):end]), 0
-}
 
 // abortChild has the process that serves fail of itself, and waits for its end.
 func (d *daemon) abortChild() {
@@ -95,34 +35,6 @@ func dropCaches(t *testing.T, point string) {
 	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
 		t.Error(err)
 	}
-}
-
-// faultyImage serves a copy of an image that can have faults where from and to
-// say; at first that is nowhere.
-func faultyImage(t *testing.T, image string) (*faulty, string) {
-	t.Helper()
-	needRoot(t)
-	data, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &faulty{data: data}
-	dir := t.TempDir()
-	root := &fs.Inode{}
-	server, err := fs.Mount(dir, root, &fs.Options{
-		MountOptions: fuse.MountOptions{DirectMount: true, FsName: "faulty"},
-		OnAdd: func(ctx context.Context) {
-			root.AddChild("disc.iso", root.NewPersistentInode(ctx, f, fs.StableAttr{Mode: syscall.S_IFREG}), false)
-		},
-	})
-	if err != nil {
-		t.Skipf("FUSE: %v", err)
-	}
-	t.Cleanup(func() {
-		f.stall.Store(false)
-		within(t, 10*time.Second, "the faulty image is unmounted", func() bool { return server.Unmount() == nil })
-	})
-	return f, filepath.Join(dir, "disc.iso")
 }
 
 // A request that is there when two daemons fail of themselves, the second time
