@@ -83,6 +83,9 @@ func (f *FS) Extents(n fsys.Node, off int64, yield func(fsys.Extent) bool) error
 	if err != nil || off < 0 {
 		return err
 	}
+	if f.packed {
+		yield = unpackedExtents(yield)
+	}
 	for off < in.size {
 		pos, there := fsys.Encoded, in.size-off
 		if in.allocKind != allocEmbedded {

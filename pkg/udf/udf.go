@@ -16,6 +16,7 @@
 package udf
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -48,6 +49,7 @@ type Options struct {
 type FS struct {
 	r, meta io.ReaderAt
 	size    int64
+	packed  bool // r and meta leave out the blocks between packets
 	opts    Options
 	owner   fsys.Owner
 	names   namer
@@ -88,10 +90,22 @@ func Open(r io.ReaderAt, size int64, o Options) (*FS, error) {
 	if f.names.charset, err = charset(o.Charset); err != nil {
 		return nil, err
 	}
-	if err := f.mount(); err != nil {
-		return nil, err
+	err = f.mount()
+	if err == nil {
+		return f, nil
 	}
-	return f, nil
+	if !errors.Is(err, binfmt.ErrMagic) && f.info.Anchor == 0 && f.leaveOutLinks().mount() == nil {
+		f.notef("blocks between the packets of a CD left out")
+		return f, nil
+	}
+	return nil, err
+}
+
+// leaveOutLinks has the image read without the blocks between packets.
+func (f *FS) leaveOutLinks() *FS {
+	f.packed = true
+	f.r, f.meta, f.size = packets{f.r}, packets{f.meta}, packedSize(f.size)
+	return f
 }
 
 // mount finds the volume: an anchor that leads to a root directory.
