@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if root := os.Getenv(readerVariable); root != "" {
 		os.Exit(runReader(root))
 	}
+	if socket := os.Getenv(floodVariable); socket != "" {
+		os.Exit(runFlood(socket))
+	}
 	os.Exit(run(m))
 }
 

@@ -107,6 +107,10 @@ func TestSystemdUser(t *testing.T) {
 	if pid == "0" {
 		t.Fatal("the user's daemon was not started by its socket")
 	}
+	if status := m.must("cat", "/proc/"+pid+"/status"); !strings.Contains(status, "CapEff:\t0000000000000000\n") ||
+		!strings.Contains(status, "NoNewPrivs:\t1\n") || !strings.Contains(status, "Seccomp:\t2\n") {
+		t.Errorf("the sandbox of the user's daemon:\n%s", status)
+	}
 	for _, do := range [][]string{{"kill", "-KILL", pid}, {"systemctl", "--user", "restart", "isomountd"}} {
 		m.asAlice(do...)
 		if got := m.asAlice("cat", "/tmp/home/mnt/a"); got != "content" {
