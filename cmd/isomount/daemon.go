@@ -41,6 +41,7 @@ func (a *app) stats(s *ipc.StatsReply) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "daemon\tisomountd %s, process %d, up %s\n", s.Version, s.PID, time.Since(s.Since).Round(time.Second))
 	fmt.Fprintf(w, "memory\t%s resident, %s heap\n", bytesText(s.Resident), bytesText(s.Heap))
+	fmt.Fprintf(w, "threads\t%d, %d goroutines\n", s.Threads, s.Goroutines)
 	fmt.Fprintf(w, "drives\t%d\n", len(s.Drives))
 	fmt.Fprintf(w, "requests\t%d, %d of them answered with an error; %s read\n", n.Requests, n.Errors, bytesText(n.Read))
 	fmt.Fprintf(w, "cache\t%s of %s; %d hits, %d misses, %s fetched, %d evictions\n",

@@ -84,6 +84,8 @@ type StatsReply struct {
 	Since      time.Time `json:"since"` // when the daemon was started
 	Resident   int64     `json:"resident"`
 	Heap       int64     `json:"heap"`
+	Threads    int       `json:"threads"`    // of the kernel
+	Goroutines int       `json:"goroutines"` // threads of the Go runtime
 	CacheLimit int64     `json:"cacheLimit"` // budget of the sector cache
 	CacheSize  int64     `json:"cacheSize"`  // what it holds
 	Counters   Counters  `json:"counters"`
