@@ -1,28 +1,32 @@
-// Command bench compares isomount with other ways to look into an image, side
-// by side in one run: the same files as ISO 9660, squashfs and erofs, the same
-// workload on one mount after the other, round by round. What counts are the
-// ratios; machines are noisy.
+// Command bench compares isomount with other ways to look into an image, and
+// with the goals that it has set itself. It prints tables in Markdown to the
+// standard output, and what it is doing to the standard error.
 //
-//	bench [-files N] [-large MIB] [-rounds N] BIN
+//	bench [FLAG]... BIN
 //
 // BIN holds isomount and isomountd. It runs as root: caches are dropped between
 // cold runs, and the kernel's own file systems are mounted for comparison.
+//
+// What counts are the ratios within one run: machines are noisy. Whatever is
+// compared therefore takes turns, round by round, and the median counts.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx)
 	stop()
 	if err != nil {
@@ -31,123 +35,110 @@ func main() {
 	}
 }
 
+// A bench is one run.
+type bench struct {
+	ctx   context.Context //nolint:containedctx // of the whole program
+	bin   string          // directory of the programs
+	work  string          // directory for everything that is made
+	sizes sizes
+	undo  []func()
+}
+
+// sizes is how much is measured.
+type sizes struct {
+	files  int           // small files
+	large  int           // MiB of large files
+	rounds int           // of each measurement
+	spend  time.Duration // on one workload on one mount; then the rounds so far will do
+	only   string        // this workload alone
+	drives int
+	starts int
+	growth int // files of the largest tree
+	zisofs int // MiB
+}
+
+// tables is everything that is measured, in order.
+var tables = []struct {
+	name    string
+	measure func(*bench) error
+}{
+	{"workloads", (*bench).compare},
+	{"start", (*bench).start},
+	{"drives", (*bench).drives},
+	{"growth", (*bench).growth},
+	{"zisofs", (*bench).zisofs},
+}
+
+func tableNames() string {
+	var names []string
+	for _, t := range tables {
+		names = append(names, t.name)
+	}
+	return strings.Join(names, ",")
+}
+
 func run(ctx context.Context) error {
-	files := flag.Int("files", 100_000, "small files in the tree")
-	large := flag.Int("large", 1024, "MiB of large files")
-	rounds := flag.Int("rounds", 5, "rounds; the median counts")
-	only := flag.String("only", "", "only this workload")
+	var s sizes
+	flag.IntVar(&s.files, "files", 100_000, "small files in the tree of the workloads; half as many more lie in one directory")
+	flag.IntVar(&s.large, "large", 1024, "MiB of large files")
+	flag.IntVar(&s.rounds, "rounds", 5, "rounds; the median counts")
+	flag.DurationVar(&s.spend, "spend", 6*time.Second, "fewer rounds for a mount that has spent this time on a workload")
+	flag.StringVar(&s.only, "only", "", "only this workload")
+	flag.IntVar(&s.drives, "drives", 1000, "drives of one daemon")
+	flag.IntVar(&s.starts, "starts", 50, "runs of the client, of which the median counts")
+	flag.IntVar(&s.growth, "growth", 1_000_000, "files of the largest of the trees that grow")
+	flag.IntVar(&s.zisofs, "zisofs", 256, "MiB of a compressed file")
+	list := flag.String("tables", tableNames(), "what to measure")
 	flag.Parse()
-	if flag.NArg() != 1 || os.Getuid() != 0 {
-		return fmt.Errorf("usage, as root: bench [flags] BIN")
+	if flag.NArg() != 1 || os.Getuid() != 0 || min(s.files, s.large, s.rounds, s.drives, s.starts, s.growth, s.zisofs) < 1 {
+		return errors.New("usage, as root: bench [FLAG]... BIN; see -help")
+	}
+	bin, err := filepath.Abs(flag.Arg(0))
+	if err != nil {
+		return err
 	}
 	work, err := os.MkdirTemp("", "isomount-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	b := &bench{ctx: ctx, bin: flag.Arg(0), work: work, rounds: *rounds, only: *only}
-	defer b.close()
-	fmt.Fprintf(os.Stdout, "%d small files, %d MiB of large ones, %d rounds\n", *files, *large, *rounds)
-	if err := b.makeImages(*files, *large); err != nil {
-		return err
-	}
-	if err := b.mountAll(); err != nil {
-		return err
-	}
-	return b.measure()
+	b := &bench{ctx: ctx, bin: bin, work: work, sizes: s}
+	return b.measure(strings.Split(*list, ","))
 }
 
-// A bench is one run.
-type bench struct {
-	ctx    context.Context //nolint:containedctx // of the whole program
-	bin    string
-	work   string
-	rounds int
-	only   string
-	mounts []*mounted
-	undo   []func()
-}
-
-// A mounted is one way to look into the image.
-type mounted struct {
-	name string
-	dir  string
-	pid  int // of the process that serves it, 0 for the kernel
-}
-
-func (b *bench) close() {
-	for _, f := range slices.Backward(b.undo) {
-		f()
-	}
-}
-
-// measure runs every workload on every mount, round by round.
-func (b *bench) measure() error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "workload\t")
-	for _, m := range b.mounts {
-		fmt.Fprintf(w, "%s\t", m.name)
-	}
-	fmt.Fprint(w, "isomount/fuseiso\tisomount/kernel\t\n")
-	for _, load := range workloads {
-		if b.only != "" && b.only != load.name {
+func (b *bench) measure(names []string) error {
+	for _, t := range tables {
+		if !slices.Contains(names, t.name) {
 			continue
 		}
-		median, err := b.rounded(load)
-		if err != nil {
-			return fmt.Errorf("%s: %w", load.name, err)
+		began := time.Now()
+		if err := b.scope(func() error { return t.measure(b) }); err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
 		}
-		fmt.Fprintf(w, "%s\t", load.name)
-		for _, m := range b.mounts {
-			fmt.Fprintf(w, "%s\t", median[m.name].Round(100*time.Microsecond))
-		}
-		fmt.Fprintf(w, "%s\t%s\t\n", ratio(median, "fuseiso"), ratio(median, "erofs"))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	for _, m := range b.mounts {
-		if m.pid != 0 {
-			fmt.Fprintf(os.Stdout, "%s: %s of memory of its own\n", m.name, anonymous(m.pid))
-		}
+		b.say("%s took %v", t.name, time.Since(began).Round(time.Second))
 	}
 	return nil
 }
 
-func ratio(median map[string]time.Duration, other string) string {
-	if median[other] == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f", float64(median["isomount"])/float64(median[other]))
+// scope undoes what f did before it returns.
+func (b *bench) scope(f func() error) error {
+	before := len(b.undo)
+	defer func() {
+		for _, undo := range slices.Backward(b.undo[before:]) {
+			undo()
+		}
+		b.undo = b.undo[:before]
+	}()
+	return f()
 }
 
-// rounded gives the median time of a workload on each mount. The mounts take
-// turns, so that a slow moment of the machine hits all of them.
-func (b *bench) rounded(load workload) (map[string]time.Duration, error) {
-	times := map[string][]time.Duration{}
-	for range b.rounds {
-		for _, m := range b.mounts {
-			if err := b.ctx.Err(); err != nil {
-				return nil, err
-			}
-			if load.cold {
-				if err := dropCaches(); err != nil {
-					return nil, err
-				}
-			} else if err := load.run(m.dir); err != nil {
-				return nil, fmt.Errorf("%s: %w", m.name, err)
-			}
-			began := time.Now()
-			if err := load.run(m.dir); err != nil {
-				return nil, fmt.Errorf("%s: %w", m.name, err)
-			}
-			times[m.name] = append(times[m.name], time.Since(began))
-		}
-	}
-	median := map[string]time.Duration{}
-	for name, t := range times {
-		slices.Sort(t)
-		median[name] = t[len(t)/2]
-	}
-	return median, nil
+// later has f called at the end of the scope.
+func (b *bench) later(f func()) { b.undo = append(b.undo, f) }
+
+// say tells whoever waits how far things are.
+func (*bench) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
 }
+
+// path names something in the working directory.
+func (b *bench) path(name string) string { return filepath.Join(b.work, name) }

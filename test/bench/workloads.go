@@ -1,41 +1,62 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 )
 
 // A workload is something that people do with a mounted disc.
 type workload struct {
-	name string
-	cold bool // caches are dropped before
-	run  func(dir string) error
+	name  string
+	cold  bool // caches are dropped before
+	run   func(ctx context.Context, dir string) error
+	bare  func(ctx context.Context, image string, size int64) error // the same on the image itself; nil if that means nothing
+	goals []goal
 }
+
+// A goal is how long isomount may take, as a multiple of what another takes.
+type goal struct {
+	other string
+	most  float64
+}
+
+// Names of those that workloads are compared with.
+const (
+	ours     = "isomount"
+	oursRing = "isomount, io_uring"
+	bare     = "the image itself"
+	host     = "the files themselves"
+)
 
 var workloads = []workload{
-	{"walk with stat, cold", true, walk},
-	{"walk with stat, warm", false, walk},
-	{"read every small file, cold", true, readSmall},
-	{"read every small file, warm", false, readSmall},
-	{"grep -r, cold", true, func(dir string) error { return pipeline("grep -r nothing-like-this . || [ $? = 1 ]", dir) }},
-	{"tar, cold", true, func(dir string) error { return pipeline("tar cf - small | cat >/dev/null", dir) }},
-	{"sequential 1 MiB, image in the page cache", false, sequentialCold},
-	{"sequential 1 MiB, warm", false, sequential},
-	{"random 4 KiB, 1 job, cold", true, func(dir string) error { return random(dir, 1) }},
-	{"random 4 KiB, 4 jobs, cold", true, func(dir string) error { return random(dir, 4) }},
+	{"walk with stat, cold", true, walk, nil, []goal{{"fuseiso", 0.15}, {"erofs", 0.5}}},
+	{"walk with stat, warm", false, walk, nil, []goal{{"erofs", 1.1}}},
+	{"read every small file, cold", true, readSmall, nil, []goal{{"fuseiso", 0.25}, {"erofs", 0.7}}},
+	{"read every small file, warm", false, readSmall, nil, []goal{{"erofs", 1.15}}},
+	{"grep -r, cold", true, grep, nil, []goal{{"fuseiso", 0.15}, {"erofs", 0.5}}},
+	{"tar, cold", true, tar, nil, []goal{{"fuseiso", 0.15}, {"erofs", 0.5}}},
+	{onlyImage, false, sequentialDropped, bareSequential, []goal{{"fuseiso", 0.45}, {bare, 1.5}}},
+	{"sequential 1 MiB, warm", false, sequential, nil, []goal{{"squashfs", 1.1}}},
+	{"random 4 KiB, 1 job, cold", true, random(1), bareRandom(1), []goal{{"fuseiso", 0.7}}},
+	{"random 4 KiB, 4 jobs, cold", true, random(4), bareRandom(4), []goal{{"fuseiso", 0.35}}},
+	{"random 4 KiB, 8 jobs, cold", true, random(8), bareRandom(8), nil},
 }
 
-func walk(dir string) error {
+// onlyImage is measured where the pages of the mount's files are not those of
+// what lies below.
+const onlyImage = "sequential 1 MiB, image in the page cache"
+
+func walk(ctx context.Context, dir string) error {
 	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
+		if err = errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
 		_, err = os.Lstat(path)
@@ -43,31 +64,44 @@ func walk(dir string) error {
 	})
 }
 
-func readSmall(dir string) error {
+func readSmall(ctx context.Context, dir string) error {
 	buf := make([]byte, 64<<10)
 	return filepath.WalkDir(filepath.Join(dir, "small"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err = errors.Join(err, ctx.Err()); err != nil || d.IsDir() {
 			return err
 		}
 		f, err := os.Open(path)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = f.Close() }()
-		for {
-			if _, err := f.Read(buf); err != nil {
-				if errors.Is(err, io.EOF) {
-					return nil
-				}
-				return err
-			}
-		}
+		return errors.Join(consume(ctx, f, buf), f.Close())
 	})
 }
 
-func pipeline(line, dir string) error {
-	cmd := exec.Command("bash", "-o", "pipefail", "-c", line) //nolint:noctx // bounded by what it reads
+// consume reads to the end.
+func consume(ctx context.Context, r io.Reader, buf []byte) error {
+	for ctx.Err() == nil {
+		if _, err := r.Read(buf); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func grep(ctx context.Context, dir string) error {
+	return pipeline(ctx, dir, "grep -r nothing-like-this . || [ $? = 1 ]")
+}
+
+func tar(ctx context.Context, dir string) error {
+	return pipeline(ctx, dir, "tar cf - small | cat >/dev/null")
+}
+
+func pipeline(ctx context.Context, dir, line string) error {
+	cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", line)
 	cmd.Dir = dir
+	groupOf(cmd)
 	return cmd.Run()
 }
 
@@ -79,7 +113,7 @@ func largeFiles(dir string) ([]string, error) {
 	return list, err
 }
 
-func sequential(dir string) error {
+func sequential(ctx context.Context, dir string) error {
 	list, err := largeFiles(dir)
 	if err != nil {
 		return err
@@ -90,17 +124,16 @@ func sequential(dir string) error {
 		if err != nil {
 			return err
 		}
-		_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f}, buf)
-		if err := errors.Join(err, f.Close()); err != nil {
+		if err := errors.Join(consume(ctx, f, buf), f.Close()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sequentialCold drops the pages of the mount's files and leaves the image's:
-// what is measured is the way from one to the other.
-func sequentialCold(dir string) error {
+// sequentialDropped drops the pages of the mount's files and leaves the
+// image's: what is measured is the way from one to the other.
+func sequentialDropped(ctx context.Context, dir string) error {
 	list, err := largeFiles(dir)
 	if err != nil {
 		return err
@@ -110,25 +143,50 @@ func sequentialCold(dir string) error {
 			return err
 		}
 	}
-	return sequential(dir)
+	return sequential(ctx, dir)
 }
 
-func random(dir string, jobs int) error {
-	list, err := largeFiles(dir)
+// bareSequential reads as many bytes of the image as the large files have.
+func bareSequential(ctx context.Context, image string, size int64) error {
+	f, err := os.Open(image)
 	if err != nil {
 		return err
 	}
+	return errors.Join(consume(ctx, io.LimitReader(f, size), make([]byte, 1<<20)), f.Close())
+}
+
+// random has jobs read here and there in the large files, all at once.
+func random(jobs int) func(ctx context.Context, dir string) error {
+	return func(ctx context.Context, dir string) error {
+		list, err := largeFiles(dir)
+		if err != nil {
+			return err
+		}
+		return together(jobs, func(j int) error { return randomJob(ctx, list[j%len(list)], uint64(j)) })
+	}
+}
+
+func bareRandom(jobs int) func(ctx context.Context, image string, _ int64) error {
+	return func(ctx context.Context, image string, _ int64) error {
+		return together(jobs, func(j int) error { return randomJob(ctx, image, uint64(j)) })
+	}
+}
+
+// together runs jobs at once, waits for all of them and returns the first error.
+func together(jobs int, run func(job int) error) error {
 	errs := make([]error, jobs)
 	var wg sync.WaitGroup
 	for j := range jobs {
-		wg.Go(func() { errs[j] = randomJob(list[j%len(list)], uint64(j)) })
+		wg.Go(func() { errs[j] = run(j) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return cmp.Or(errs...)
 }
 
-func randomJob(path string, seed uint64) error {
-	const reads, size = 4000, 4096
+// What one job of random reads.
+const randomReads, randomSize = 4000, 4096
+
+func randomJob(ctx context.Context, path string, seed uint64) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -139,29 +197,14 @@ func randomJob(path string, seed uint64) error {
 		return err
 	}
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	buf := make([]byte, size)
-	for range reads {
-		if _, err := f.ReadAt(buf, rnd.Int64N(st.Size()/size)*size); err != nil {
+	buf := make([]byte, randomSize)
+	for range randomReads {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := f.ReadAt(buf, rnd.Int64N(st.Size()/randomSize)*randomSize); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func dropCaches() error {
-	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200)
-}
-
-// anonymous is how much memory a process has to itself.
-func anonymous(pid int) string {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return "?"
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "RssAnon:"); ok {
-			return strings.TrimSpace(v)
-		}
-	}
-	return "?"
 }
