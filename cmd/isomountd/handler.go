@@ -128,8 +128,18 @@ func (h *handler) Stats(_ context.Context, p ipc.Peer, _ *ipc.StatsRequest) (*ip
 	}
 	return &ipc.StatsReply{
 		Version: version, PID: os.Getpid(), Since: h.since, Resident: resident(), Heap: int64(m.HeapAlloc),
+		Threads: threads(), Goroutines: runtime.NumGoroutine(),
 		CacheLimit: c.Budget, CacheSize: c.Held, Counters: total, Drives: h.list(p),
 	}, nil
+}
+
+// threads counts the threads that the kernel has of this process.
+func threads() int {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return 0
+	}
+	return len(tasks)
 }
 
 // resident is how much memory the process holds, in bytes.
