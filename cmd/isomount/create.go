@@ -41,7 +41,8 @@ With SOURCE_DATE_EPOCH set, the same files give the same image, byte for byte.`,
   isomount create src doc=../manual -o - | ssh host 'cat >src.iso'
   git ls-files -z | isomount create --files-from - -0 -o tree.iso
   isomount create root --boot isolinux/isolinux.bin --boot-info-table \
-      --efi-boot boot/efi.img -o live.iso`,
+      --efi-boot boot/efi.img --isohybrid-mbr /usr/lib/ISOLINUX/isohdpfx.bin \
+      -o live.iso`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, words []string) error { return j.run(c.Context(), words) },
 	}
@@ -108,6 +109,7 @@ func (j *createJob) addVolumeFlags(c *cobra.Command) {
 // A bootFlags is what is said about booting. Paths are those in the image.
 type bootFlags struct {
 	bios, efi, catalog, emulation string
+	systemArea, hybrid            string // files
 	loadSize                      uint16
 	infoTable, grub2              bool
 }
@@ -120,6 +122,8 @@ func (b *bootFlags) addFlags(c *cobra.Command) {
 	f.BoolVar(&b.grub2, "boot-grub2", false, "write the block address that GRUB 2 wants into the --boot file")
 	f.Uint16Var(&b.loadSize, "boot-load-size", 0, "how many `SECTORS` of 512 bytes a BIOS loads (default 4)")
 	f.StringVar(&b.emulation, "boot-emulation", "none", "`DRIVE` that a BIOS takes the --boot file for: none, 1.2, 1.44, 2.88 or hd")
+	f.StringVar(&b.hybrid, "isohybrid-mbr", "", "boot from USB sticks too, with this `FILE`, isohdpfx.bin of isolinux")
+	f.StringVar(&b.systemArea, "system-area", "", "put `FILE` of up to 32 KiB before the file system as it is")
 	f.StringVar(&b.catalog, "boot-catalog", "", "show the boot catalog at this `PATH` of the image")
 }
 
@@ -149,6 +153,40 @@ func (b *bootFlags) images() ([]master.Boot, error) {
 		list = append(list, master.Boot{Path: path.Clean("/" + b.efi), Platform: master.EFI})
 	}
 	return list, nil
+}
+
+// sectors reads what comes before the file system.
+func (b *bootFlags) sectors(opt *master.Options) (err error) {
+	switch {
+	case b.hybrid != "" && b.systemArea != "":
+		return usagef("--isohybrid-mbr and --system-area exclude each other")
+	case b.hybrid != "" && (b.bios == "" || !b.infoTable):
+		return usagef("--isohybrid-mbr loads isolinux: add --boot PATH --boot-info-table")
+	}
+	if b.hybrid != "" {
+		opt.HybridMBR, err = readStart(b.hybrid)
+	}
+	if b.systemArea != "" {
+		opt.SystemArea, err = readStart(b.systemArea)
+	}
+	return err
+}
+
+// systemArea is how much comes before a file system (ECMA-119 6.2.1).
+const systemArea = 32 << 10
+
+// readStart reads a file for the system area; more than that is an error.
+func readStart(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	b, err := io.ReadAll(io.LimitReader(f, systemArea+1))
+	if err == nil && len(b) > systemArea {
+		err = usagef("%s: it has more than the %d bytes before a file system", path, systemArea)
+	}
+	return b, err
 }
 
 // run makes the image.
@@ -212,6 +250,9 @@ func (j *createJob) check() (err error) {
 		return err
 	}
 	j.opt.BootCatalog = j.boot.catalog
+	if err := j.boot.sectors(&j.opt); err != nil {
+		return err
+	}
 	if err := j.setOwner(); err != nil {
 		return err
 	}

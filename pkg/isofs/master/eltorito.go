@@ -93,7 +93,7 @@ func (i *inode) applyPatches(p []byte, off int64) {
 // prepareBoot finds the boot images and adds the catalog to the tree.
 func (m *image) prepareBoot() error {
 	if len(m.opt.Boot) == 0 {
-		return nil
+		return m.checkHybrid()
 	}
 	if len(m.opt.Boot) > maxBoots/2 {
 		return fmt.Errorf("%d boot images: %w", len(m.opt.Boot), ErrBoot)
@@ -108,6 +108,9 @@ func (m *image) prepareBoot() error {
 			return &fs.PathError{Op: "boot", Path: b.Path, Err: ErrBoot}
 		}
 		m.boot.entries = append(m.boot.entries, bootEntry{b, n})
+	}
+	if err := m.checkHybrid(); err != nil {
+		return err
 	}
 	return m.showCatalog()
 }

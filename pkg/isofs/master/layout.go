@@ -21,6 +21,7 @@ type image struct {
 	extra  map[*directory][]*Node // entries that are not the tree's
 	files  []*Node                // one for each regular file with data, in the order of their data
 	empty  int64                  // block that all empty files point to
+	disk   geometry               // of an isohybrid image
 
 	sections []section
 	next     int64 // first block that is still free
@@ -247,7 +248,7 @@ func (m *image) withExtra(d *directory) []*Node {
 // layDescriptors plans the system area and the volume descriptors.
 func (m *image) layDescriptors() {
 	m.add("system area", systemArea/blockSize, func(o *output) error {
-		_, err := o.Write(m.opt.SystemArea)
+		_, err := o.Write(m.systemAreaBytes())
 		return err
 	})
 	m.addBytes("primary volume descriptor", blockSize, func() []byte { return m.appendVolume(nil, m.iso) })
@@ -360,7 +361,10 @@ func (m *image) layEnd() {
 	if !m.opt.NoPadding {
 		m.skipTo(m.next + 150)
 	}
-	if m.udf != nil {
-		m.udf.layEnd()
+	if m.udf == nil {
+		m.alignHybrid(0)
+		return
 	}
+	m.alignHybrid(udfEnd)
+	m.udf.layEnd()
 }

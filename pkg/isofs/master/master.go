@@ -78,6 +78,11 @@ type Options struct {
 	BootCatalog string // path at which the boot catalog is shown; default hidden
 	SystemArea  []byte // what to put into the first 32,768 bytes; default zeros
 
+	// HybridMBR is the code of a master boot record, isohdpfx.bin of isolinux, by
+	// which the image boots from a USB stick too. The first of Boot has to be
+	// isolinux.bin with InfoTable. A boot image for EFI becomes a partition.
+	HybridMBR []byte
+
 	MD5       bool // record checksums of files and session, as xorriso does with -md5 on
 	NoPadding bool // leave out the 150 empty blocks at the end that old drives want
 }

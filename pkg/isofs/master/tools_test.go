@@ -387,28 +387,91 @@ func TestUdfinfo(t *testing.T) {
 // TestBootsInQEMU starts a machine from an image whose boot sector writes to
 // the serial port.
 func TestBootsInQEMU(t *testing.T) {
-	qemu := need(t, "qemu-system-x86_64", "qemu-system-i386")
 	const text = "isomount has booted"
 	root := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(root, "boot.bin"), bootSectorCode(text), 0o644))
 	iso := imageFile(t, root, Options{Boot: []Boot{{Path: "boot.bin", InfoTable: true}}, BootCatalog: "boot.cat"})
+	boots(t, text, "-cdrom", iso, "-boot", "d")
+}
+
+// boots starts a machine and waits for a line that begins with text on its serial
+// port.
+func boots(t *testing.T, text string, args ...string) {
+	t.Helper()
+	qemu := need(t, "qemu-system-x86_64", "qemu-system-i386")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, qemu, "-M", "pc", "-accel", "tcg", "-m", "16", "-nodefaults", "-display", "none", "-no-reboot",
-		"-cdrom", iso, "-boot", "d", "-serial", "stdio")
+	args = append([]string{
+		"-M", "pc", "-accel", "tcg", "-m", "64", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+	}, args...)
+	cmd := exec.CommandContext(ctx, qemu, args...)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
 	lines := bufio.NewScanner(out)
 	booted := false
 	for !booted && lines.Scan() {
-		booted = lines.Text() == text
+		booted = strings.HasPrefix(lines.Text(), text)
 	}
 	if !booted {
-		t.Errorf("the machine has not booted: %v", lines.Err())
+		t.Errorf("%q: the machine has not booted: %v", args, lines.Err())
 	}
 	cancel()
-	cmd.Wait()
+	_ = cmd.Wait() // it was killed
+}
+
+// needFile finds a file of a package that is not ours.
+func needFile(t *testing.T, path string) string {
+	t.Helper()
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is not installed", path)
+	}
+	t.Skipf("%s is not installed", path)
+	return ""
+}
+
+// isolinuxTree makes a directory with isolinux, which writes to the serial port,
+// and returns the code for a master boot record.
+func isolinuxTree(t *testing.T) (root string, mbr []byte) {
+	t.Helper()
+	mbr, err := os.ReadFile(needFile(t, "/usr/lib/ISOLINUX/isohdpfx.bin"))
+	must(t, err)
+	root = t.TempDir()
+	must(t, os.Mkdir(filepath.Join(root, "isolinux"), 0o755))
+	for name, from := range map[string]string{
+		"isolinux.bin": "/usr/lib/ISOLINUX/isolinux.bin", "ldlinux.c32": "/usr/lib/syslinux/modules/bios/ldlinux.c32",
+	} {
+		b, err := os.ReadFile(needFile(t, from))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(root, "isolinux", name), b, 0o644))
+	}
+	config := "SERIAL 0\nPROMPT 1\nDEFAULT none\n"
+	must(t, os.WriteFile(filepath.Join(root, "isolinux", "isolinux.cfg"), []byte(config), 0o644))
+	return root, mbr
+}
+
+// TestHybridBootsInQEMU starts isolinux from a disc and from a hard disk, and has
+// xorriso and sfdisk look at the table.
+func TestHybridBootsInQEMU(t *testing.T) {
+	root, mbr := isolinuxTree(t)
+	must(t, os.WriteFile(filepath.Join(root, "efi.img"), noise(1, 70_000), 0o644))
+	iso := imageFile(t, root, Options{
+		Boot: []Boot{{Path: "isolinux/isolinux.bin", InfoTable: true}, {Path: "efi.img", Platform: EFI}}, HybridMBR: mbr,
+	})
+	report := run(t, need(t, "xorriso"), "-indev", iso, "-report_system_area", "plain")
+	for _, want := range []string{"MBR isohybrid cyl-align-on", "1   0x80  0x00            0", "2   0x00  0xef ", "2  /efi.img"} {
+		if !strings.Contains(report, want) {
+			t.Errorf("xorriso does not say %q:\n%s", want, report)
+		}
+	}
+	if out := run(t, need(t, "sfdisk", "/usr/sbin/sfdisk", "/sbin/sfdisk"), "--list", iso); !strings.Contains(out, "EFI (FAT-12/16/32)") {
+		t.Errorf("sfdisk says:\n%s", out)
+	}
+	boots(t, "ISOLINUX", "-cdrom", iso, "-boot", "d")
+	boots(t, "ISOLINUX", "-drive", "format=raw,snapshot=on,file="+iso)
 }
 
 // bootSectorCode is a boot sector that leaves room for a boot information

@@ -111,6 +111,9 @@ func (u *udfPlan) layTree() {
 }
 
 // layEnd plans the second anchor, which lies in the last block of the image.
+// udfEnd is how many blocks layEnd plans.
+const udfEnd = 1
+
 func (u *udfPlan) layEnd() {
 	u.end = u.m.next
 	u.size = u.end - udfStart
