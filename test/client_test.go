@@ -153,7 +153,7 @@ func (d *daemon) statusKiB(key string) int {
 
 // stats returns what isomount stats --json prints.
 func (d *daemon) stats() (s struct {
-	Counters struct{ Requests, Errors, Read, Hits, Misses int64 }
+	Counters struct{ Requests, Errors, Read, Stored, Hits, Misses int64 }
 	Drives   []struct{ State string }
 },
 ) {

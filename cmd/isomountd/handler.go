@@ -125,6 +125,7 @@ func (h *handler) Stats(_ context.Context, p ipc.Peer, _ *ipc.StatsRequest) (*ip
 		total.Requests += own.Requests
 		total.Errors += own.Errors
 		total.Read += own.Read
+		total.Stored += own.Stored
 	}
 	return &ipc.StatsReply{
 		Version: version, PID: os.Getpid(), Since: h.since, Resident: resident(), Heap: int64(m.HeapAlloc),

@@ -29,6 +29,7 @@ func wireCounters(i *drive.Info, c *cache.Stats) ipc.Counters {
 	var w ipc.Counters
 	if i != nil {
 		w.Requests, w.Errors, w.Read = int64(i.Requests.Requests), int64(i.Requests.Errors), int64(i.Requests.ReadBytes)
+		w.Stored = int64(i.Requests.Stored)
 	}
 	if c != nil {
 		w.Hits, w.Misses, w.Fetched, w.Evictions = c.Hits, c.Misses, c.Fetched, c.Evictions

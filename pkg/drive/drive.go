@@ -10,6 +10,7 @@ package drive
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/isomount/isomount/pkg/cache"
@@ -65,7 +66,9 @@ type drive struct {
 	close  func() error
 	volume *volume.Volume // nil while the image is not read
 	server *fusefs.Server
-	state  State // guarded by Manager.mu
+
+	local atomic.Int64 // descriptor of the file that is the disc, plus 1; 0: there is none
+	state State        // guarded by Manager.mu
 }
 
 // A Spec is what a client asks to have mounted.
@@ -89,6 +92,7 @@ type disc struct {
 	meta   *cache.Reader
 	blocks *cache.Blocks // what was decompressed
 	volume *volume.Volume
+	local  int // descriptor of the file that is the disc, or -1
 }
 
 // metaShare is how many bytes of the sector cache the metadata of one local
@@ -108,7 +112,10 @@ func open(spec Spec, c *cache.Cache) (*disc, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &disc{size: data.Size(), meta: c.ReaderWithin(data, data.Size(), metaShare), blocks: c.Blocks()}
+	d := &disc{size: data.Size(), meta: c.ReaderWithin(data, data.Size(), metaShare), blocks: c.Blocks(), local: -1}
+	if fd, ok := data.LocalFile(); ok {
+		d.local = fd
+	}
 	d.volume, err = volume.Open(volume.Disc{Data: data, Meta: d.meta, Size: d.size, Blocks: d.blocks}, o)
 	if err != nil {
 		return nil, errors.Join(err, d.close())
@@ -122,6 +129,13 @@ func (d *disc) close() error { return errors.Join(d.meta.Close(), d.blocks.Close
 // insert puts a disc into the drive.
 func (d *drive) insert(disc *disc) {
 	d.size, d.meta, d.volume, d.close = disc.size, disc.meta, disc.volume, disc.close
+	d.local.Store(int64(disc.local) + 1)
+}
+
+// localFile is [fusefs.Options.LocalFile].
+func (d *drive) localFile() (fd int, ok bool) {
+	fd = int(d.local.Load()) - 1
+	return fd, fd >= 0
 }
 
 // release lets go of what the drive made for itself.

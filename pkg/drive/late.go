@@ -14,9 +14,10 @@ type late struct {
 }
 
 var (
-	_ fsys.XattrFS  = (*late)(nil)
-	_ fsys.ExtentFS = (*late)(nil)
-	_ fsys.ParentFS = (*late)(nil)
+	_ fsys.XattrFS     = (*late)(nil)
+	_ fsys.NeighbourFS = (*late)(nil)
+	_ fsys.ExtentFS    = (*late)(nil)
+	_ fsys.ParentFS    = (*late)(nil)
 )
 
 // lateRoot stands for the root, whose node is not known yet. No tree has this
@@ -96,6 +97,29 @@ func (l *late) Extents(n fsys.Node, off int64, yield func(fsys.Extent) bool) err
 		return x.Extents(n, off, yield)
 	}
 	return l.lacks("extents")
+}
+
+// Neighbours implements [fsys.NeighbourFS].
+func (l *late) Neighbours(n fsys.Node, list []fsys.Neighbour) int {
+	t, n := l.inner(n)
+	x, ok := t.(fsys.NeighbourFS)
+	if !ok {
+		return 0
+	}
+	list = list[:x.Neighbours(n, list)]
+	for i := range list {
+		list[i].Node = l.outer(list[i].Node)
+	}
+	return len(list)
+}
+
+// ReadImage implements [fsys.NeighbourFS].
+func (l *late) ReadImage(p []byte, off int64) (int, error) {
+	t, _ := l.inner(lateRoot)
+	if x, ok := t.(fsys.NeighbourFS); ok {
+		return x.ReadImage(p, off)
+	}
+	return 0, l.lacks("neighbours")
 }
 
 func (l *late) Parent(dir fsys.Node) (fsys.Node, error) {

@@ -191,6 +191,7 @@ func (m *Manager) start(ctx context.Context, d *drive) error {
 func (m *Manager) newServer(d *drive, fs fsys.FS) (*fusefs.Server, error) {
 	return fusefs.New(fs, d.device, fusefs.Options{
 		Log: m.log(d), Buffers: &m.buffers, Journal: d.journal, Deadline: m.o.Deadline, NoResend: m.o.NoResend,
+		LocalFile: d.localFile,
 	})
 }
 

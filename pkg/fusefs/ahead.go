@@ -19,7 +19,7 @@ import (
 
 const (
 	smallFile = 64 << 10 // bytes up to which a file is stored ahead
-	aheadRoom = 1 << 20  // bytes that are stored at once
+	aheadRoom = maxRead  // bytes that are stored at once
 
 	aheadFirst = 4  // files that are stored when the pattern is seen
 	aheadMost  = 64 // files that are stored at once after a while

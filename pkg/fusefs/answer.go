@@ -54,7 +54,9 @@ func (w *worker) dispatch(req []byte) {
 	case opReadlink:
 		out, n, err = w.readlink(h)
 	case opRead:
-		out, n, err = w.read(req)
+		if out, n, err = w.read(req); err == nil && out == nil {
+			return // spliced
+		}
 		if err == nil && w.s.neighbours != nil && readOffset(req) == 0 {
 			w.ahead(w.s.node(h.NodeId), putHeader(out, h.Unique, n, 0))
 			return
@@ -162,9 +164,17 @@ func (w *worker) read(req []byte) ([]byte, int, error) {
 	}
 	in := view[fuse.ReadIn](req)
 	size := clampSize(in.Size, maxRead)
+	fd, at, direct := w.spotOf(in)
+	if direct && isLong(req) && w.splice(fd, at, in.Unique) {
+		return nil, 0, nil
+	}
 	out, err := w.outBuffer(size)
 	if err != nil {
 		return nil, 0, err
+	}
+	if direct && !isLong(req) && w.readNow(fd, at, out[outHeaderBytes:]) {
+		w.s.stats.readBytes.Add(uint64(at.n))
+		return out, at.n, nil
 	}
 	n, err := w.s.fs.ReadAt(w.s.node(in.NodeId), out[outHeaderBytes:outHeaderBytes+size], int64(in.Offset))
 	if err != nil && !errors.Is(err, io.EOF) {

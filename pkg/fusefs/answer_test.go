@@ -40,8 +40,8 @@ func TestInitAsksForWhatTheDesignNeeds(t *testing.T) {
 			t.Errorf("%s is asked for", name)
 		}
 	}
-	if in.MaxPages != 256 || in.MaxWrite != 4096 {
-		t.Errorf("max_pages %d, max_write %d; want 256, 4096", in.MaxPages, in.MaxWrite)
+	if in.MaxPages != 254 || in.MaxWrite != 4096 {
+		t.Errorf("max_pages %d, max_write %d; want 254, 4096", in.MaxPages, in.MaxWrite)
 	}
 }
 

@@ -7,9 +7,10 @@ import (
 )
 
 // Sizes of reply buffers: a page for most answers, and the longest answer of
-// all, a read or listing of maxRead bytes behind its header.
+// all, a read or listing of maxRead bytes behind its header: two pages less than
+// fit into a pipe of pipeBytes.
 const (
-	maxRead    = 1 << 20
+	maxRead    = pipeBytes - 2*pageBytes
 	smallReply = 4096
 	largeReply = maxRead + 4096
 	largeKept  = 4 // large buffers that are kept for the next request
@@ -20,8 +21,9 @@ const (
 // them on behalf of a thread that may have been killed.
 // The zero value is ready.
 type Buffers struct {
-	mu   sync.Mutex // guards free
-	free [][]byte
+	mu    sync.Mutex // guards free
+	free  [][]byte
+	pipes pipes
 }
 
 // get returns a buffer of largeReply bytes.

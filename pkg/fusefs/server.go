@@ -33,6 +33,10 @@ type Options struct {
 	Journal  *Journal      // nil: of its own, gone with the process
 	Deadline time.Duration // a request that takes longer is answered EIO; 0: 30 s
 	NoResend bool          // do not use FUSE_NOTIFY_RESEND even if the kernel has it
+
+	// LocalFile returns the descriptor of a file in which the extents of the
+	// tree lie at the same offsets; not ok if there is none, or not yet.
+	LocalFile func() (fd int, ok bool)
 }
 
 const defaultDeadline = 30 * time.Second
@@ -48,6 +52,7 @@ type Server struct {
 	xattrs  fsys.XattrFS  // nil if fs has none
 	parents fsys.ParentFS // nil if fs has none
 
+	extents    fsys.ExtentFS    // nil if fs has none
 	neighbours fsys.NeighbourFS // nil if fs has none
 	streams    streams
 
@@ -60,8 +65,11 @@ type Server struct {
 	journal *Journal
 	ready   chan struct{} // closed when INIT was answered
 	resends atomic.Bool   // the kernel has FUSE_NOTIFY_RESEND
-	stats   counters
-	watch   watchdog
+
+	noReadNow atomic.Bool // the image cannot be asked for what is in memory
+
+	stats counters
+	watch watchdog
 
 	readyOnce sync.Once
 
@@ -97,6 +105,7 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 	s.end = s.ended.Done()
 	s.xattrs, _ = fs.(fsys.XattrFS)
 	s.parents, _ = fs.(fsys.ParentFS)
+	s.extents, _ = fs.(fsys.ExtentFS)
 	s.neighbours, _ = fs.(fsys.NeighbourFS)
 	if s.journal == nil {
 		j, err := NewJournal()
@@ -250,9 +259,13 @@ func (s *Server) write(reply []byte) {
 			s.finish(nil)
 			return
 		}
-		s.log.Error("reply refused by the kernel", zap.Error(err), zap.Int("len", len(reply)))
+		s.refused(err, len(reply))
 		return
 	}
+}
+
+func (s *Server) refused(err error, size int) {
+	s.log.Error("reply refused by the kernel", zap.Error(err), zap.Int("len", size))
 }
 
 // spawn starts a worker on a free slot; without one the server goes on with

@@ -40,6 +40,9 @@ type worker struct {
 	yield func(*fsys.Entry) bool
 	near  [aheadMost + 1]fsys.Neighbour
 
+	pieces      []fsys.Extent // at most two
+	yieldExtent func(fsys.Extent) bool
+
 	state  atomic.Int32
 	seq    atomic.Uint64 // counts requests
 	unique atomic.Uint64 // of the request that is not answered yet, else 0
@@ -54,6 +57,7 @@ func (s *Server) newWorker(slot int) *worker {
 	}
 	clear(w.out)
 	w.yield = w.addEntry
+	w.pieces, w.yieldExtent = make([]fsys.Extent, 0, 2), w.addExtent
 	return w
 }
 

@@ -57,6 +57,7 @@ type Counters struct {
 	Requests  int64 `json:"requests"`
 	Errors    int64 `json:"errors"`    // requests answered EIO
 	Read      int64 `json:"read"`      // bytes read by users
+	Stored    int64 `json:"stored"`    // bytes of small files given to the kernel ahead
 	Hits      int64 `json:"hits"`      // pages found in the sector cache
 	Misses    int64 `json:"misses"`    // pages fetched into it
 	Fetched   int64 `json:"fetched"`   // bytes fetched into it

@@ -180,6 +180,7 @@ func (m *Mount) Attach() error {
 			return errors.Join(err, m.Abort())
 		}
 	}
+	m.readAhead()
 	m.close()
 	return nil
 }

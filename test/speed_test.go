@@ -1,0 +1,79 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// How often the kernel has to ask is what speed comes from, and unlike time it
+// can be counted.
+
+// requests returns how many requests the daemon answers while f runs.
+func (d *daemon) requests(f func()) int64 {
+	d.t.Helper()
+	before := d.stats().Counters.Requests
+	f()
+	return d.stats().Counters.Requests - before
+}
+
+func TestSmallFilesAreReadAhead(t *testing.T) {
+	const n = 300
+	files := map[string]string{}
+	for i := range n {
+		files[fmt.Sprintf("file-%03d", i)] = strings.Repeat(fmt.Sprintf("%03d\n", i), 1+i*11%1500)
+	}
+	d := startDaemon(t, 0)
+	point := d.mount(makeImage(t, files))
+	list, err := os.ReadDir(point)
+	if err != nil || len(list) != n {
+		t.Fatalf("%d files, %v", len(list), err)
+	}
+	asked := d.requests(func() {
+		for _, e := range list {
+			got, err := os.ReadFile(filepath.Join(point, e.Name()))
+			if err != nil || string(got) != files[e.Name()] {
+				t.Fatalf("%s: %d bytes, %v; want %d", e.Name(), len(got), err, len(files[e.Name()]))
+			}
+		}
+	})
+	// Nine reads if the reader is never faster than the daemon, which it may be.
+	if asked > n/3 {
+		t.Errorf("the kernel asked %d times for %d files", asked, n)
+	}
+	if d.stats().Counters.Stored == 0 {
+		t.Error("no bytes were stored ahead")
+	}
+}
+
+func TestLongReadsAreLong(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may set how far the kernel reads ahead")
+	}
+	const size = 32 << 20
+	content := strings.Repeat("0123456789abcdef", size/16)
+	d := startDaemon(t, 0)
+	point := d.mount(makeImage(t, map[string]string{"large": content}))
+	var st unix.Stat_t
+	if err := unix.Stat(point, &st); err != nil {
+		t.Fatal(err)
+	}
+	bdi := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev)) //nolint:unconvert // 32 bits on mips
+	if kb, err := os.ReadFile(bdi); err != nil || strings.TrimSpace(string(kb)) != "1016" {
+		t.Skipf("read ahead by %q KiB, %v: /sys cannot be written here", bytes.TrimSpace(kb), err)
+	}
+	asked := d.requests(func() {
+		if got, err := os.ReadFile(filepath.Join(point, "large")); err != nil || string(got) != content {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+	})
+	const atLeast = size / (1016 << 10)
+	if asked > 2*atLeast {
+		t.Errorf("the kernel asked %d times for %d MiB, want about %d", asked, size>>20, atLeast)
+	}
+}
