@@ -22,6 +22,22 @@ func (d *daemon) requests(f func()) int64 {
 	return d.stats().Counters.Requests - before
 }
 
+// pipes returns how many pipes the daemon has open, ends counted.
+func (d *daemon) pipes() (n int) {
+	d.t.Helper()
+	fds := fmt.Sprintf("/proc/%d/fd", d.cmd.Process.Pid)
+	list, err := os.ReadDir(fds)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, e := range list {
+		if to, err := os.Readlink(filepath.Join(fds, e.Name())); err == nil && strings.HasPrefix(to, "pipe:") {
+			n++
+		}
+	}
+	return n
+}
+
 func TestSmallFilesAreReadAhead(t *testing.T) {
 	const n = 300
 	files := map[string]string{}
@@ -67,11 +83,15 @@ func TestLongReadsAreLong(t *testing.T) {
 	if kb, err := os.ReadFile(bdi); err != nil || strings.TrimSpace(string(kb)) != "1016" {
 		t.Skipf("read ahead by %q KiB, %v: /sys cannot be written here", bytes.TrimSpace(kb), err)
 	}
+	before := d.pipes()
 	asked := d.requests(func() {
 		if got, err := os.ReadFile(filepath.Join(point, "large")); err != nil || string(got) != content {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
 	})
+	if d.pipes() == before {
+		t.Error("nothing was spliced")
+	}
 	const atLeast = size / (1016 << 10)
 	if asked > 2*atLeast {
 		t.Errorf("the kernel asked %d times for %d MiB, want about %d", asked, size>>20, atLeast)
