@@ -155,6 +155,8 @@ func (d *daemon) statusKiB(key string) int {
 func (d *daemon) stats() (s struct {
 	Counters struct{ Requests, Errors, Read, Stored, Hits, Misses int64 }
 	Drives   []struct{ State string }
+
+	Goroutines int
 },
 ) {
 	d.t.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,6 +27,10 @@ const (
 	adoptTime    = 2 * time.Second  // for images to answer before clients are served
 )
 
+// threadLimit is how many threads there may be: more than all drives could need whose images
+// hang at the same time. Go ends a process that has more than 10,000.
+const threadLimit = 20 * maxDrives
+
 // A daemon is this process.
 type daemon struct {
 	c       config
@@ -42,6 +47,7 @@ func serve(ctx context.Context, c config) error {
 		return fmt.Errorf("%w%w", err, hidden{errUsage})
 	}
 	defer func() { _ = log.Sync() }() // stderr cannot always be synced
+	debug.SetMaxThreads(threadLimit)
 	old, err := inherit()
 	if err != nil {
 		return err

@@ -35,6 +35,8 @@ func (m *Message) Close() {
 type Listener struct {
 	conn *net.UnixConn
 	path string
+
+	text, control []byte // room for a message
 }
 
 // Listen makes a socket for messages that only this user can send to.
@@ -46,7 +48,10 @@ func Listen(path string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{conn: conn, path: path}
+	l := &Listener{
+		conn: conn, path: path, text: make([]byte, maxText),
+		control: make([]byte, unix.CmsgSpace(4*maxFiles)+unix.CmsgSpace(unix.SizeofUcred)),
+	}
 	if err := l.setUp(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -88,16 +93,15 @@ const (
 )
 
 // Receive waits for the next message. A message that is not whole is dropped;
-// an error means that none will come any more.
+// an error means that none will come any more. One goroutine at a time may call
+// it.
 func (l *Listener) Receive() (*Message, error) {
-	text := make([]byte, maxText)
-	control := make([]byte, unix.CmsgSpace(4*maxFiles)+unix.CmsgSpace(unix.SizeofUcred))
 	for {
-		n, cn, flags, _, err := l.conn.ReadMsgUnix(text, control)
+		n, cn, flags, _, err := l.conn.ReadMsgUnix(l.text, l.control)
 		if err != nil {
 			return nil, fmt.Errorf("notify: %w", err)
 		}
-		m, err := parse(text[:n], control[:cn])
+		m, err := parse(l.text[:n], l.control[:cn])
 		if err != nil || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 			m.Close()
 			continue
