@@ -54,11 +54,8 @@ func (w *worker) dispatch(req []byte) {
 	case opReadlink:
 		out, n, err = w.readlink(h)
 	case opRead:
-		if out, n, err = w.read(req); err == nil && out == nil {
-			return // spliced
-		}
-		if err == nil && w.s.neighbours != nil && readOffset(req) == 0 {
-			w.ahead(w.s.node(h.NodeId), putHeader(out, h.Unique, n, 0))
+		if out, n, err = w.read(req); err == nil {
+			w.answerRead(req, out, n)
 			return
 		}
 	case opReaddir, opReaddirplus:
@@ -182,6 +179,18 @@ func (w *worker) read(req []byte) ([]byte, int, error) {
 	}
 	w.s.stats.readBytes.Add(uint64(n))
 	return out, n, nil
+}
+
+// answerRead gives the kernel what was read, unless it was spliced.
+func (w *worker) answerRead(req, out []byte, n int) {
+	h := inHeader(req)
+	switch {
+	case out == nil:
+	case w.s.neighbours != nil && readOffset(req) == 0:
+		w.ahead(w.s.node(h.NodeId), putHeader(out, h.Unique, n, 0))
+	default:
+		w.reply(putHeader(out, h.Unique, n, 0))
+	}
 }
 
 // readdir lists a directory. The first two places belong to "." and "..", and
