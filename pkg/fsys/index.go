@@ -25,15 +25,16 @@ type Index struct {
 type dirIndex struct {
 	dir   Node
 	once  sync.Once
-	slots []slot
+	slots []Place
 	dups  bool // two names share a hash, so they may be the same
 	err   error
 	size  int // bytes accounted for; guarded by Index.mu
 }
 
-type slot struct {
+// A Place is where a name was found.
+type Place struct {
 	hash uint64
-	pos  uint64
+	Pos  uint64 // of the record
 }
 
 const (
@@ -53,21 +54,21 @@ func NewIndex(budget int) *Index {
 // Names that add was given may be reused after it returns.
 type Scan func(add func(name []byte, pos uint64)) error
 
-// Find returns the positions, in ascending order, of the records of dir whose
-// name may be name: the caller compares the names themselves. scan reads the
-// directory when it is not known yet.
-func (x *Index) Find(dir Node, name []byte, scan Scan) ([]uint64, error) {
+// Find returns the places, in ascending order, of the records of dir whose name
+// may be name: the caller compares the names themselves, and changes nothing in
+// what is returned. scan reads the directory when it is not known yet.
+func (x *Index) Find(dir Node, name []byte, scan Scan) ([]Place, error) {
 	d, err := x.get(dir, scan)
 	if err != nil {
 		return nil, err
 	}
 	h := x.hash(name)
-	i, _ := slices.BinarySearchFunc(d.slots, slot{hash: h}, compareSlots)
-	var found []uint64
-	for ; i < len(d.slots) && d.slots[i].hash == h; i++ {
-		found = append(found, d.slots[i].pos)
+	i, _ := slices.BinarySearchFunc(d.slots, Place{hash: h}, comparePlaces)
+	n := i
+	for n < len(d.slots) && d.slots[n].hash == h {
+		n++
 	}
-	return found, nil
+	return d.slots[i:n:n], nil
 }
 
 // Duplicates tells whether two names of dir may be the same.
@@ -102,10 +103,10 @@ func (x *Index) get(dir Node, scan Scan) (*dirIndex, error) {
 
 func (x *Index) fill(d *dirIndex, scan Scan) {
 	d.err = scan(func(name []byte, pos uint64) {
-		d.slots = append(d.slots, slot{x.hash(name), pos})
+		d.slots = append(d.slots, Place{x.hash(name), pos})
 	})
 	d.slots = slices.Clip(d.slots)
-	slices.SortFunc(d.slots, compareSlots)
+	slices.SortFunc(d.slots, comparePlaces)
 	for i := 1; i < len(d.slots); i++ {
 		if d.slots[i].hash == d.slots[i-1].hash {
 			d.dups = true
@@ -138,17 +139,17 @@ func (x *Index) drop(e *list.Element) {
 	x.size -= d.size
 }
 
-func compareSlots(a, b slot) int {
+func comparePlaces(a, b Place) int {
 	if a.hash != b.hash {
 		if a.hash < b.hash {
 			return -1
 		}
 		return 1
 	}
-	if a.pos < b.pos {
+	if a.Pos < b.Pos {
 		return -1
 	}
-	if a.pos > b.pos {
+	if a.Pos > b.Pos {
 		return 1
 	}
 	return 0

@@ -124,7 +124,7 @@ func (it *item) describe() (fsys.Node, fsys.Attr, error) {
 }
 
 // places returns where the entries of a folder are that may have the key.
-func (it *item) places(cnid uint32) ([]uint64, error) {
+func (it *item) places(cnid uint32) ([]fsys.Place, error) {
 	places, err := it.v.index.Find(fsys.Node(cnid), it.key, it.v.names(cnid))
 	if errors.Is(err, errMended) {
 		places, err = it.v.index.Find(fsys.Node(cnid), it.key, it.v.names(cnid))
@@ -140,7 +140,7 @@ func (it *item) find(cnid uint32, name []byte, same func(it *item, name []byte) 
 		return err
 	}
 	for _, p := range places {
-		if it.load(cnid, place(p)) && same(it, name) {
+		if it.load(cnid, place(p.Pos)) && same(it, name) {
 			return nil
 		}
 	}

@@ -164,13 +164,14 @@ func (f *FS) find(d dirRef, s *scratch, name []byte) (int64, error) {
 // findShown finds the entry whose name on the disc is base, whose number among
 // the entries of that name is n, and which is shown as name.
 func (f *FS) findShown(d dirRef, s *scratch, base, name []byte, twins twins, n uint32) (int64, error) {
-	found, err := f.index.Find(f.names|d.node, f.key(base), f.scanInto(d))
+	s.key = f.appendKey(s.key[:0], base)
+	found, err := f.index.Find(f.names|d.node, s.key, f.scanInto(d))
 	if err != nil {
 		return -1, err
 	}
 	m := f.matcher(name)
-	for _, pos := range found {
-		at := int64(pos)
+	for _, place := range found {
+		at := int64(place.Pos)
 		if twins.number(at) == n && f.entryAt(d, s, at) && m.match(twins.rename(s), at) {
 			return at, nil
 		}
@@ -207,9 +208,16 @@ type matcher struct {
 	exact, near int64
 }
 
-func (f *FS) matcher(name []byte) *matcher {
-	return &matcher{f: f, name: name, key: f.key(name), exact: -1, near: -1}
+func (f *FS) matcher(name []byte) matcher {
+	m := matcher{f: f, name: name, exact: -1, near: -1}
+	if m.hasNear() {
+		m.key = f.appendKey(nil, name)
+	}
+	return m
 }
+
+// hasNear tells whether different names may be the same in a lookup.
+func (m *matcher) hasNear() bool { return m.f.fold || m.f.kind == Joliet }
 
 // match looks at a name and tells whether it is the one itself.
 func (m *matcher) match(shown []byte, at int64) bool {
@@ -217,7 +225,7 @@ func (m *matcher) match(shown []byte, at int64) bool {
 		m.exact = at
 		return true
 	}
-	if m.near < 0 && (m.f.fold || m.f.kind == Joliet) {
+	if m.near < 0 && m.hasNear() {
 		if m.buf = m.f.appendKey(m.buf[:0], shown); bytes.Equal(m.buf, m.key) {
 			m.near = at
 		}
@@ -233,12 +241,7 @@ func (m *matcher) best() int64 {
 	return m.near
 }
 
-// key returns what the index knows a name by.
-func (f *FS) key(name []byte) []byte {
-	return f.appendKey(make([]byte, 0, len(name)), name)
-}
-
-// appendKey appends the key of a name: in Joliet trees dots at the end make no
+// appendKey appends what the index knows a name by: in Joliet trees dots at the end make no
 // difference, as in Linux.
 func (f *FS) appendKey(dst, name []byte) []byte {
 	if f.kind == Joliet {

@@ -124,6 +124,7 @@ type scratch struct {
 	susp susp
 	rock rock
 	name []byte // the entry's name, as it is shown
+	key  []byte // of the name that is looked for
 
 	hashes []uint64 // of the names of a directory
 

@@ -107,7 +107,7 @@ func (f *FS) loadAbove(s *scratch) (bool, error) {
 	if err != nil || len(found) == 0 {
 		return false, err
 	}
-	ok := f.recordAt(s, d.start+int64(found[0])) && f.parseUse(s, false)
+	ok := f.recordAt(s, d.start+int64(found[0].Pos)) && f.parseUse(s, false)
 	return ok && s.rock.has&hasAttributes != 0, s.err
 }
 

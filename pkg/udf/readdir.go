@@ -110,8 +110,8 @@ func (f *FS) find(dir fsys.Node, in *inode, name []byte) (addr, error) {
 	if err != nil {
 		return f.search(in, again, name)
 	}
-	for _, pos := range places {
-		if a, ok := f.matches(in, int64(pos), again, name); ok {
+	for _, p := range places {
+		if a, ok := f.matches(in, int64(p.Pos), again, name); ok {
 			return a, nil
 		}
 	}

@@ -15,6 +15,7 @@ func BenchmarkEntry(b *testing.B) {
 	}
 	v := open(b, newBuilder(b, 32, 4096).image(files...))
 	b.ReportAllocs()
+	b.ResetTimer()
 	for i := 0; i < b.N; {
 		if err := v.ReadDir(v.Root(), 0, func(*fsys.Entry) bool { i++; return i < b.N }); err != nil {
 			b.Fatal(err)

@@ -247,7 +247,7 @@ func (v *FS) find(dir *entry, name []byte, same func(*scan) bool) (*scan, error)
 		return nil, err
 	}
 	for _, p := range places {
-		s, ok := v.load(dir, p)
+		s, ok := v.load(dir, p.Pos)
 		if !ok {
 			continue
 		}
