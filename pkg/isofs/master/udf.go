@@ -1,6 +1,7 @@
 package master
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -140,7 +141,9 @@ func (u *udfPlan) collect() {
 			d := &udfDir{node: n, size: int64(len(b))}
 			n.inode.dir.udf = d
 			u.dirs = append(u.dirs, d)
-			stack = append(stack, children...)
+			for _, c := range slices.Backward(children) { // entries lie in the order of names
+				stack = append(stack, c)
+			}
 		case fsys.TypeLink:
 			if data := linkBody(n.inode.extra); len(data) > entryRoom {
 				body := &udfBody{data: data}
