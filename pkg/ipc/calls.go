@@ -42,10 +42,9 @@ type MountReply struct {
 	Notes []string `json:"notes"`
 }
 
-// EjectRequest asks to wait until a drive is gone, or to end it.
+// EjectRequest asks to wait until a drive is gone.
 type EjectRequest struct {
 	Drive string `json:"drive"`
-	Force bool   `json:"force,omitempty"` // stop serving it though it is mounted
 }
 
 // EjectReply is the drive as it was at its end.
@@ -53,10 +52,8 @@ type EjectReply struct {
 	Drive Drive `json:"drive"`
 }
 
-// ListRequest asks for the caller's drives.
-type ListRequest struct {
-	All bool `json:"all,omitempty"` // those of all users, if root asks
-}
+// ListRequest asks for the caller's drives; root sees all.
+type ListRequest struct{}
 
 // ListReply lists drives.
 type ListReply struct {
@@ -92,10 +89,9 @@ type StatsReply struct {
 	Drives     []Drive   `json:"drives"`
 }
 
-// MonitorRequest asks for events of the caller's drives from now on.
-type MonitorRequest struct {
-	All bool `json:"all,omitempty"` // those of all users, if root asks
-}
+// MonitorRequest asks for events of the caller's drives from now on; root sees
+// those of all.
+type MonitorRequest struct{}
 
 // MonitorReply is one of many replies.
 type MonitorReply struct {

@@ -370,8 +370,8 @@ func TestService(t *testing.T) {
 			`{"parameters":{"parameter":"All"},"error":"org.varlink.service.InvalidParameter"}`,
 		},
 		{
-			"type", `{"method":"io.isomount.List","parameters":{"all":1}}`,
-			`{"parameters":{"parameter":"all"},"error":"org.varlink.service.InvalidParameter"}`,
+			"type", `{"method":"io.isomount.Eject","parameters":{"drive":1}}`,
+			`{"parameters":{"parameter":"drive"},"error":"org.varlink.service.InvalidParameter"}`,
 		},
 		{
 			"no more", `{"method":"io.isomount.Monitor"}`,

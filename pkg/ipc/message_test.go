@@ -99,7 +99,7 @@ func FuzzReader(f *testing.F) {
 // FuzzCall decodes calls as the server does.
 func FuzzCall(f *testing.F) {
 	f.Add([]byte(`{"method":"io.isomount.Mount","parameters":{"image":"\udcff","mountpoint":"","made":true,"options":""}}`))
-	f.Add([]byte(`{"method":"io.isomount.List","parameters":{"all":null}}`))
+	f.Add([]byte(`{"method":"io.isomount.Eject","parameters":{"drive":null}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var q call
 		if json.Unmarshal(text, &q) != nil {
