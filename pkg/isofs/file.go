@@ -3,6 +3,7 @@ package isofs
 import (
 	"io"
 	"sort"
+	"sync/atomic"
 
 	"github.com/isomount/isomount/pkg/binfmt"
 	"github.com/isomount/isomount/pkg/fsys"
@@ -83,9 +84,34 @@ func (f *FS) openAt(s *scratch) {
 	s.scan.align = block
 }
 
+// slot is where the layout of a file is kept.
+func (f *FS) slot(n fsys.Node) *atomic.Pointer[layout] {
+	return &f.layouts[uint64(n)>>5%uint64(len(f.layouts))]
+}
+
+// plain returns the only section of a regular file that is stored as it is
+// read, without making a layout. Not ok means that the layout knows.
+func (f *FS) plain(n fsys.Node) (sec section, ok bool) {
+	if l := f.slot(n).Load(); l != nil && l.node == n {
+		return section{}, false
+	}
+	s := getScratch()
+	defer putScratch(s)
+	if f.load(s, n) != nil || f.typeOf(s) != fsys.TypeFile || !f.isPlain(s) {
+		return section{}, false
+	}
+	return section{size: int64(s.rec.size), pos: f.v.extentOf(&s.rec)}, true
+}
+
+// isPlain tells whether the file in s is one piece of the image.
+func (f *FS) isPlain(s *scratch) bool {
+	interleaved := s.rec.unit > 0 && s.rec.gap > 0
+	return s.rec.flags&flagMore == 0 && !interleaved && !f.isZisofs(s) && !f.isSparse(s)
+}
+
 // layout returns where the bytes of a regular file are.
 func (f *FS) layout(n fsys.Node) (*layout, error) {
-	slot := &f.layouts[uint64(n)>>5%uint64(len(f.layouts))]
+	slot := f.slot(n)
 	if l := slot.Load(); l != nil && l.node == n {
 		return l, nil
 	}
@@ -142,6 +168,25 @@ func (s *section) at(off int64) (pos, n int64) {
 	return s.pos + off/s.unit*s.step + in, min(s.unit-in, s.size-off)
 }
 
+// readAt reads a section that is the whole of its file, like an io.ReaderAt.
+func (s *section) readAt(r io.ReaderAt, p []byte, off int64) (int, error) {
+	if off < 0 || off >= s.size {
+		return 0, io.EOF
+	}
+	short := int64(len(p)) > s.size-off
+	if short {
+		p = p[:s.size-off]
+	}
+	n, err := r.ReadAt(p, s.pos+off)
+	switch {
+	case n < len(p):
+		return n, unexpected(err)
+	case short:
+		return n, io.EOF
+	}
+	return n, nil
+}
+
 // section returns the index of the section that holds byte off.
 func (l *layout) section(off int64) int {
 	return sort.Search(len(l.sections), func(i int) bool {
@@ -189,6 +234,9 @@ func unexpected(err error) error {
 
 // ReadAt reads a regular file.
 func (f *FS) ReadAt(n fsys.Node, p []byte, off int64) (int, error) {
+	if sec, ok := f.plain(n); ok {
+		return sec.readAt(f.v.r, p, off)
+	}
 	l, err := f.layout(n)
 	if err != nil {
 		return 0, err
@@ -201,6 +249,12 @@ func (f *FS) ReadAt(n fsys.Node, p []byte, off int64) (int, error) {
 
 // Extents tells where the bytes of a regular file are.
 func (f *FS) Extents(n fsys.Node, off int64, yield func(fsys.Extent) bool) error {
+	if sec, ok := f.plain(n); ok && off >= 0 {
+		if off < sec.size {
+			yield(fsys.Extent{Off: off, Len: sec.size - off, Pos: sec.pos + off})
+		}
+		return nil
+	}
 	l, err := f.layout(n)
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func (f *FS) neighbour(s *scratch) (fsys.Neighbour, bool) {
 		return file, false // a file of several sections is large, whoever reads it takes his time
 	}
 	file.Size = f.fileSize(s)
-	if !f.isZisofs(s) && !f.isSparse(s) && (s.rec.unit == 0 || s.rec.gap == 0) {
+	if f.isPlain(s) {
 		file.Pos = f.v.extentOf(&s.rec)
 	}
 	return file, file.Size > 0
