@@ -162,7 +162,7 @@ func (w *worker) read(req []byte) ([]byte, int, error) {
 	in := view[fuse.ReadIn](req)
 	size := clampSize(in.Size, maxRead)
 	fd, at, direct := w.spotOf(in)
-	if direct && isLong(req) && w.splice(fd, at, in.Unique) {
+	if direct && isLong(req) && at.n <= longestRead && w.splice(fd, at, in.Unique) {
 		return nil, 0, nil
 	}
 	out, err := w.outBuffer(size)

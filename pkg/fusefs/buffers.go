@@ -7,13 +7,15 @@ import (
 )
 
 // Sizes of reply buffers: a page for most answers, and the longest answer of
-// all, a read or listing of maxRead bytes behind its header: two pages less than
-// fit into a pipe of pipeBytes.
+// all, a read or listing of maxRead bytes behind its header. The kernel is asked
+// for no more than longestRead, which fits into a pipe; one that has agreed on
+// maxRead with a predecessor may go on with it, and must not get less.
 const (
-	maxRead    = pipeBytes - 2*pageBytes
-	smallReply = 4096
-	largeReply = maxRead + 4096
-	largeKept  = 4 // large buffers that are kept for the next request
+	maxRead     = 1 << 20
+	longestRead = pipeBytes - 2*pageBytes
+	smallReply  = 4096
+	largeReply  = maxRead + 4096
+	largeKept   = 4 // large buffers that are kept for the next request
 )
 
 // Buffers lends large reply buffers to all drives of a daemon, so that an idle

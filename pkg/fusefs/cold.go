@@ -65,8 +65,8 @@ const without = fuse.CAP_PASSTHROUGH | fuse.CAP_ALLOW_IDMAP | fuse.CAP_READDIRPL
 
 func newProtocol(s *Server) *fuse.ProtocolServer {
 	return fuse.NewProtocolServer(&rawFS{RawFileSystem: fuse.NewDefaultRawFileSystem(), s: s}, &fuse.MountOptions{
-		MaxWrite:                 maxRead, // go-fuse takes the pages of a read from it
-		MaxReadAhead:             maxRead,
+		MaxWrite:                 longestRead, // go-fuse takes the pages of a read from it
+		MaxReadAhead:             longestRead,
 		MaxBackground:            64,
 		ExtraCapabilities:        capabilities,
 		DisabledCapabilities:     without,

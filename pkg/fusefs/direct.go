@@ -127,7 +127,7 @@ type pipe struct{ r, w int }
 // pipeBytes is the capacity of a pipe: the most that a process without
 // privileges may ask for (fs.pipe-max-size). It counts pages, of which the
 // header takes one and a piece that is not aligned one more than its length;
-// that is what limits maxRead.
+// that is what limits longestRead.
 const pipeBytes = 1 << 20
 
 func newPipe() (*pipe, error) {

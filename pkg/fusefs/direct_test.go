@@ -82,26 +82,26 @@ func TestReadsThatAreNotDirect(t *testing.T) {
 }
 
 func TestPipeCarriesTheLongestRead(t *testing.T) {
-	f := localImage(t, newTree(t, fsystest.File{Path: "file", Data: bytes.Repeat([]byte("splice! "), maxRead/8+1024)}), -1)
+	f := localImage(t, newTree(t, fsystest.File{Path: "file", Data: bytes.Repeat([]byte("splice! "), longestRead/8+1024)}), -1)
 	p, err := newPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.close()
 	// The worst case is a piece that does not begin with a page.
-	head := putHead(make([]byte, outHeaderBytes+8), 2, maxRead)
-	if !p.fill(head, int(f.Fd()), spot{pageBytes - 2048, maxRead}) {
+	head := putHead(make([]byte, outHeaderBytes+8), 2, longestRead)
+	if !p.fill(head, int(f.Fd()), spot{pageBytes - 2048, longestRead}) {
 		t.Fatal("the pipe is too small")
 	}
-	got := make([]byte, outHeaderBytes+maxRead+1)
-	if n := drained(t, p, got); n != outHeaderBytes+maxRead {
+	got := make([]byte, outHeaderBytes+longestRead+1)
+	if n := drained(t, p, got); n != outHeaderBytes+longestRead {
 		t.Fatalf("%d bytes came out of the pipe", n)
 	}
-	want := make([]byte, maxRead)
+	want := make([]byte, longestRead)
 	if _, err := f.ReadAt(want, pageBytes-2048); err != nil || !bytes.Equal(got[outHeaderBytes:len(got)-1], want) {
 		t.Errorf("wrong bytes came out of the pipe (%v)", err)
 	}
-	if h := view[fuse.OutHeader](got); h.Unique != 2 || int(h.Length) != outHeaderBytes+maxRead {
+	if h := view[fuse.OutHeader](got); h.Unique != 2 || int(h.Length) != outHeaderBytes+longestRead {
 		t.Errorf("header %+v", h)
 	}
 	st, err := f.Stat()
