@@ -24,7 +24,8 @@ compressed one, and back. A compressed image can be mounted as it is.
 The disc is copied byte for byte, with all that is on it: every tree, boot
 images, checksums. With --rebuild a new ISO 9660 image is made instead, of the
 tree that mount shows; so it is too if options choose another tree, and if the
-disc has several sessions, of which a plain image would show the first.
+disc has several sessions, of which a plain image would show the first. It boots
+as the old one did.
 
 The image appears whole or not at all, also when it is interrupted.`,
 		Example: `  isomount convert game.cue -o game.iso
@@ -148,14 +149,15 @@ func (j *convertJob) remake(ctx context.Context, d *disc, m *meter, r *converted
 	if err != nil {
 		return fmt.Errorf("%w; --skip-unreadable leaves out what cannot be read", err)
 	}
+	lost, err := copyBoot(d, tree, &opt)
+	if err != nil {
+		return err
+	}
 	m.start("write", 0)
 	return j.out.write(ctx, j.app, func(w io.Writer) error {
 		result, err := master.Write(ctx, w, tree, opt, m.update)
 		r.Bytes = result.Blocks * blockBytes
-		r.Notes = noteTexts(append(notes, result.Notes...))
-		if info := d.volume.Report.Details.ISO; info != nil && len(info.Boot) > 0 {
-			r.Notes = append(r.Notes, noteText{"/", "the new image has no boot images; the old one had " + counted(len(info.Boot), "entry", "entries")})
-		}
+		r.Notes = append(noteTexts(append(notes, result.Notes...)), lost...)
 		return err
 	})
 }

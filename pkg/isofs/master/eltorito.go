@@ -34,13 +34,17 @@ const (
 	HardDisk
 )
 
-// A Boot is an El Torito boot image, which is a file of the tree.
+// A Boot is an El Torito boot image: a file of the tree, or one that no directory
+// shows.
 type Boot struct {
-	Path        string // in the tree
+	Path        string  // in the tree
+	Hidden      Content // of a file that is not in the tree, if Path is empty
+	Size        int64   // of that, in bytes
 	Platform    Platform
 	Emulation   Emulation
 	NotBootable bool
 	LoadSegment uint16 // default 0x7C0
+	SystemType  byte   // of a hard disk's partition
 	Sectors     uint16 // how many of 512 bytes to load; default 4 for BIOS, else the whole image
 	InfoTable   bool   // patch the boot information table of isolinux into bytes 8-63
 	GRUB2       bool   // patch the block address that GRUB wants at byte 2548
@@ -48,6 +52,10 @@ type Boot struct {
 
 // ErrBoot reports a boot image that cannot serve as one.
 var ErrBoot = errors.New("unfit boot image")
+
+// MaxBoots is how many boot images fit into a catalog of one block, which is all
+// that is written, each with a header.
+const MaxBoots = 31
 
 // A bootCatalog lists the boot images.
 type bootCatalog struct {
@@ -63,7 +71,6 @@ type bootEntry struct {
 
 const (
 	bootSector  = 512 // El Torito counts boot images in "virtual sectors"
-	maxBoots    = 62  // entries that fit into the one block that we use, even if each needs a header
 	infoOff     = 8
 	infoLen     = 56
 	grubOff     = 2548
@@ -95,12 +102,12 @@ func (m *image) prepareBoot() error {
 	if len(m.opt.Boot) == 0 {
 		return m.checkHybrid()
 	}
-	if len(m.opt.Boot) > maxBoots/2 {
+	if len(m.opt.Boot) > MaxBoots {
 		return fmt.Errorf("%d boot images: %w", len(m.opt.Boot), ErrBoot)
 	}
 	m.boot = &bootCatalog{}
 	for _, b := range m.opt.Boot {
-		n := m.tree.Lookup(b.Path)
+		n := m.bootNode(&b)
 		if n == nil || !n.IsRegular() || n.inode.size == 0 {
 			return &fs.PathError{Op: "boot", Path: b.Path, Err: fmt.Errorf("no file of that name with content: %w", ErrBoot)}
 		}
@@ -113,6 +120,18 @@ func (m *image) prepareBoot() error {
 		return err
 	}
 	return m.showCatalog()
+}
+
+// bootNode finds the file of a boot image, or makes one that is not in the tree.
+func (m *image) bootNode(b *Boot) *Node {
+	if b.Path != "" || b.Hidden == nil {
+		return m.tree.Lookup(b.Path)
+	}
+	b.Path = fmt.Sprintf("hidden boot image %d", len(m.boot.entries)+1)
+	i := &inode{mode: fsys.TypeFile, nlink: 1, size: b.Size, content: b.Hidden}
+	n := &Node{name: b.Path, parent: m.tree.root, inode: i}
+	m.hidden = append(m.hidden, n)
+	return n
 }
 
 // showCatalog makes the catalog a file of the image if it shall be seen.
@@ -262,7 +281,7 @@ func (e *bootEntry) append(b []byte) []byte {
 	}
 	b = append(b, indicator, byte(e.Emulation))
 	b = binary.LittleEndian.AppendUint16(b, e.LoadSegment)
-	b = append(b, 0, 0) // system type: of a hard disk's partition
+	b = append(b, e.SystemType, 0)
 	b = binary.LittleEndian.AppendUint16(b, e.sectors())
 	b = binary.LittleEndian.AppendUint32(b, e.node.inode.lba)
 	return appendZeros(b, 20)

@@ -19,6 +19,7 @@ type image struct {
 	boot   *bootCatalog
 	udf    *udfPlan               // or nil
 	extra  map[*directory][]*Node // entries that are not the tree's
+	hidden []*Node                // files that no directory shows
 	files  []*Node                // one for each regular file with data, in the order of their data
 	empty  int64                  // block that all empty files point to
 	disk   geometry               // of an isohybrid image
@@ -136,7 +137,7 @@ func (m *image) number() error {
 	}
 	m.files = make([]*Node, 0, files)
 	serial := uint32(0)
-	return walk(m.tree.root, func(n *Node) error {
+	err = walk(m.tree.root, func(n *Node) error {
 		i := n.inode
 		if len(n.name) > maxLinuxName && !m.opt.NoRockRidge {
 			m.note(n, ErrLongName)
@@ -149,6 +150,10 @@ func (m *image) number() error {
 		m.count(n)
 		return nil
 	})
+	for _, n := range m.hidden {
+		m.addFile(n)
+	}
+	return err
 }
 
 func (m *image) count(n *Node) {
@@ -159,14 +164,19 @@ func (m *image) count(n *Node) {
 		i.dir.relocated, i.dir.iso, i.dir.joliet = false, nil, nil
 	case n.IsRegular():
 		m.result.Files++
-		m.files = append(m.files, n)
-		if m.opt.MD5 {
-			i.sum = uint32(len(m.files))
-		}
+		m.addFile(n)
 	}
 	if m.opt.Reproducible {
 		i.mtime = min(i.mtime, m.date.UnixNano())
 		i.atime, i.ctime = i.mtime, i.mtime
+	}
+}
+
+// addFile appends a file to those that are written.
+func (m *image) addFile(n *Node) {
+	m.files = append(m.files, n)
+	if m.opt.MD5 {
+		n.inode.sum = uint32(len(m.files))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -244,6 +245,32 @@ func (d *directory) sort() {
 	}
 	slices.SortFunc(d.children, func(a, b *Node) int { return strings.Compare(a.name, b.name) })
 	d.ordered, d.index = true, nil
+}
+
+// All goes through all entries below the root, directories before what is in them,
+// in the order of their names.
+func (t *Tree) All() iter.Seq[*Node] {
+	return func(yield func(*Node) bool) {
+		_ = walk(t.root, func(n *Node) error { // the only error is the end
+			if n != t.root && !yield(n) {
+				return io.EOF
+			}
+			return nil
+		})
+	}
+}
+
+// Remove takes out an entry that is no directory.
+func (t *Tree) Remove(n *Node) error {
+	if n.IsDir() {
+		return &fs.PathError{Op: "remove", Path: n.Path(), Err: fsys.ErrIsDir}
+	}
+	d := n.parent.inode.dir
+	d.children = slices.DeleteFunc(d.children, func(c *Node) bool { return c == n })
+	delete(d.index, n.name)
+	n.inode.nlink--
+	t.entries--
+	return nil
 }
 
 func checkName(dir *Node, name string) error {
