@@ -148,6 +148,32 @@ func TestReadFull(t *testing.T) {
 	}
 }
 
+func TestReadPart(t *testing.T) {
+	src := bytes.NewReader([]byte("0123456789"))
+	for _, tt := range []struct {
+		name string
+		r    io.ReaderAt
+		size int64
+		off  int64
+		want string
+		err  error
+	}{
+		{"in the middle", src, 10, 2, "2345", nil},
+		{"to the very end", eofReader{src}, 10, 6, "6789", nil},
+		{"past the end", src, 10, 8, "89", io.ErrUnexpectedEOF},
+		{"past the size", src, 9, 8, "8", io.ErrUnexpectedEOF},
+		{"behind the end", src, 10, 100, "", io.ErrUnexpectedEOF},
+		{"size that is not there", src, 20, 8, "89", io.ErrUnexpectedEOF},
+		{"short without an error", shortReader{}, 10, 0, "\x00\x00", io.ErrUnexpectedEOF},
+		{"read error", errReader{}, 10, 0, "\x00\x00", iotest.ErrTimeout},
+	} {
+		p := make([]byte, 4)
+		if n, err := binfmt.ReadPart(tt.r, tt.size, p, tt.off); string(p[:n]) != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%s: got %q, %v, want %q, %v", tt.name, p[:n], err, tt.want, tt.err)
+		}
+	}
+}
+
 // eofReader gives io.EOF together with the last bytes, which it may.
 type eofReader struct{ *bytes.Reader }
 

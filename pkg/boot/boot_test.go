@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/isomount/isomount/pkg/boot/fat"
+	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
 
 var le = binary.LittleEndian
@@ -308,21 +308,6 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// run runs a tool; without it the test is skipped, except in continuous
-// integration.
-func run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-}
-
 // A hybrid disc of xorriso, with an EFI system partition that holds FAT: we see
 // what go-diskfs sees, and can enter it.
 func TestHybrid(t *testing.T) {
@@ -347,10 +332,10 @@ func TestHybrid(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(tree, "file"), content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			run(t, "mkfs.vfat", "-C", "-F", "12", "-n", "ESP", esp, "1440")
-			run(t, "mcopy", "-i", esp, filepath.Join(dir, "BOOTX64.EFI"), "::")
+			fsystest.Run(t, "mkfs.vfat", "-C", "-F", "12", "-n", "ESP", esp, "1440")
+			fsystest.Run(t, "mcopy", "-i", esp, filepath.Join(dir, "BOOTX64.EFI"), "::")
 			args := append([]string{"-as", "mkisofs", "-quiet", "-R", "-append_partition", "2", "0xef", esp}, c.args...)
-			run(t, "xorriso", append(args, "-o", disc, tree)...)
+			fsystest.Run(t, "xorriso", append(args, "-o", disc, tree)...)
 			img, err := os.ReadFile(disc)
 			if err != nil {
 				t.Fatal(err)

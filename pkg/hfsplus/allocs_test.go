@@ -10,9 +10,6 @@ import (
 // TestAllocs checks what reading costs in memory: nothing per record of a
 // folder, and something per call.
 func TestAllocs(t *testing.T) {
-	if fsystest.Slow > 1 {
-		t.Skip("the race detector drops what pools hold")
-	}
 	b := newBuilder(t, sigPlus)
 	dir := b.folder(cnidRoot, "dir", node{})
 	for i := range 1000 {
@@ -29,18 +26,8 @@ func TestAllocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 100)
-	for _, tt := range []struct {
-		name string
-		want float64
-		run  func()
-	}{
-		{"listing of 1000", 16, func() { _ = v.ReadDir(n, 0, func(*fsys.Entry) bool { return true }) }},
-		{"lookup", 0, func() { _, _, _ = v.Lookup(n, name) }},
-		{"attributes", 0, func() { _, _ = v.Attr(file) }},
-		{"read", 0, func() { _, _ = v.ReadAt(file, buf, 0) }},
-	} {
-		if got := testing.AllocsPerRun(100, tt.run); got != tt.want {
-			t.Errorf("%s: %v allocations, want %v", tt.name, got, tt.want)
-		}
-	}
+	fsystest.Allocs(t, "listing of 1000", 16, func() { _ = v.ReadDir(n, 0, func(*fsys.Entry) bool { return true }) })
+	fsystest.Allocs(t, "lookup", 0, func() { _, _, _ = v.Lookup(n, name) })
+	fsystest.Allocs(t, "attributes", 0, func() { _, _ = v.Attr(file) })
+	fsystest.Allocs(t, "read", 0, func() { _, _ = v.ReadAt(file, buf, 0) })
 }

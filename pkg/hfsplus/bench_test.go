@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/isomount/isomount/pkg/fsys"
+	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
 
 // wideVolume has one folder of n files.
@@ -70,7 +71,7 @@ func BenchmarkLookup(b *testing.B) {
 func BenchmarkReadAt(b *testing.B) {
 	bld := newBuilder(b, sigPlus)
 	bld.blockSize, bld.nodeSize = 4096, 8192
-	data := pattern(1 << 20)
+	data := fsystest.Noise(1 << 20)
 	bld.file(cnidRoot, "file", node{data: data, frag: 16})
 	img := bld.image()
 	v := open(b, img, Options{})

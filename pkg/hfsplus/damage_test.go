@@ -327,7 +327,7 @@ func TestDeviceErrors(t *testing.T) {
 // An image that ends early shows what is still there.
 func TestCutImage(t *testing.T) {
 	b := newBuilder(t, sigPlus)
-	data := pattern(3000)
+	data := fsystest.Noise(3000)
 	id := b.file(cnidRoot, "file", node{data: data})
 	// The file's last block becomes the image's last block, and is cut off.
 	end := uint32(len(b.image()) / 512)
@@ -366,7 +366,7 @@ func TestDamagedExtents(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBuilder(t, sigPlus)
-			data := pattern(20 * 512)
+			data := fsystest.Noise(20 * 512)
 			b.file(cnidRoot, "file", node{data: data, frag: 1})
 			b.damage = func(tree string, nodes [][]byte) {
 				if tree == "extents" {

@@ -196,7 +196,7 @@ func (v *FS) readFork(r io.ReaderAt, f *fork, p []byte, off int64) (int, error) 
 		if err != nil {
 			return done, err
 		}
-		k, err := v.readImage(r, want[done:][:min(n, int64(len(want)-done))], pos)
+		k, err := binfmt.ReadPart(r, v.size, want[done:][:min(n, int64(len(want)-done))], pos)
 		done += k
 		if err != nil {
 			return done, err
@@ -206,22 +206,6 @@ func (v *FS) readFork(r io.ReaderAt, f *fork, p []byte, off int64) (int, error) 
 		return done, io.EOF
 	}
 	return done, nil
-}
-
-// readImage reads all of p from byte offset pos of the image, and as much as
-// there is if that ends before.
-func (v *FS) readImage(r io.ReaderAt, p []byte, pos int64) (int, error) {
-	if pos >= v.size {
-		return 0, io.ErrUnexpectedEOF
-	}
-	n, err := r.ReadAt(p[:min(int64(len(p)), v.size-pos)], pos)
-	switch {
-	case n == len(p):
-		return n, nil
-	case err == nil || errors.Is(err, io.EOF):
-		return n, io.ErrUnexpectedEOF
-	}
-	return n, err
 }
 
 // forkExtents tells where the bytes of a fork lie.

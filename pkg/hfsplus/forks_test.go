@@ -16,7 +16,7 @@ import (
 
 func TestXattrs(t *testing.T) {
 	b := newBuilder(t, sigPlus)
-	rsrc, long := pattern(3000), string(pattern(20*512))
+	rsrc, long := fsystest.Noise(3000), string(fsystest.Noise(20*512))
 	file := b.file(cnidRoot, "file", node{rsrc: rsrc, finder: "TEXTttxt" + strings.Repeat("\x01", 24), data: []byte("data")})
 	b.attribute(file, "com.example.one", "1")
 	b.attribute(file, "user.two", "zwei")
@@ -81,7 +81,7 @@ func double(info string, rsrc []byte) []byte {
 // or is not shown at all.
 func TestLargeResourceFork(t *testing.T) {
 	b := newBuilder(t, sigHFS)
-	rsrc := pattern(maxXattr + 1)
+	rsrc := fsystest.Noise(maxXattr + 1)
 	b.file(cnidRoot, "large", node{rsrc: rsrc, frag: 40, data: []byte("data")})
 	b.file(cnidRoot, "._large", node{data: []byte("was there before")})
 	img := b.image()

@@ -14,7 +14,7 @@ func seeds(f *testing.F) [][]byte {
 		b := newBuilder(f, sig)
 		dir := b.folder(cnidRoot, "dir", node{finder: "x"})
 		b.file(dir, "file", node{data: []byte("data"), rsrc: []byte("rsrc"), finder: "TEXTttxt"})
-		b.file(cnidRoot, "pieces", node{data: pattern(12 * 512), frag: 1})
+		b.file(cnidRoot, "pieces", node{data: fsystest.Noise(12 * 512), frag: 1})
 		for i := range 8 {
 			b.file(dir, string(rune('a'+i)), node{})
 		}

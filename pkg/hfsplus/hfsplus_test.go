@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -16,16 +15,6 @@ import (
 	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
-
-// pattern returns n bytes that differ from block to block.
-func pattern(n int) []byte {
-	b := make([]byte, n)
-	r := rand.New(rand.NewPCG(1, uint64(n)))
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
-	return b
-}
 
 func open(tb testing.TB, img []byte, o Options) *FS {
 	tb.Helper()
@@ -63,12 +52,12 @@ func plusTree(b *builder) []fsystest.File {
 	add(cnidRoot, "", "empty", "empty", node{})
 	for _, size := range []int{1, 511, 512, 513, 5000} {
 		name := fmt.Sprintf("file of %d", size)
-		add(cnidRoot, "", name, name, node{data: pattern(size)})
+		add(cnidRoot, "", name, name, node{data: fsystest.Noise(size)})
 	}
 	for _, blocks := range []int{1, 3} {
 		for _, pieces := range []int{8, 9, 16, 17, 40} {
 			name := fmt.Sprintf("%d pieces of %d", pieces, blocks)
-			add(cnidRoot, "", name, name, node{data: pattern(pieces*blocks*512 - 100), frag: blocks})
+			add(cnidRoot, "", name, name, node{data: fsystest.Noise(pieces*blocks*512 - 100), frag: blocks})
 		}
 	}
 	add(cnidRoot, "", "owned", "owned", node{mode: 0o104755, uid: 501, gid: 20})
@@ -180,7 +169,7 @@ func TestHFS(t *testing.T) {
 	}
 	for _, pieces := range []int{1, 3, 4, 6, 7, 30} {
 		name := fmt.Sprintf("%d pieces", pieces)
-		add(cnidRoot, "", name, name, node{data: pattern(pieces*512 - 3), frag: 1, noThread: pieces == 1})
+		add(cnidRoot, "", name, name, node{data: fsystest.Noise(pieces*512 - 3), frag: 1, noThread: pieces == 1})
 	}
 	add(cnidRoot, "", "Grüße/∞", "Grüße:∞", node{data: []byte("Roman")})
 	dir := b.folder(cnidRoot, "Ordner ƒ", node{})
@@ -200,7 +189,7 @@ func TestHFS(t *testing.T) {
 func TestHFSOddBlocks(t *testing.T) {
 	b := newBuilder(t, sigHFS)
 	b.blockSize = 1536
-	data := pattern(20000)
+	data := fsystest.Noise(20000)
 	b.file(cnidRoot, "file", node{data: data, frag: 2})
 	v := check(t, b.image(), Options{}, []fsystest.File{{Path: "file", Data: data}})
 	if got := v.Statfs(); got.BlockSize != 512 || got.Blocks != uint64(v.vol.blocks)*3 {

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/isomount/isomount/pkg/fsys"
 )
 
 // appendName appends a name of the disc as it is shown: UTF-8 in composed form
@@ -66,20 +68,12 @@ func appendWide(dst, raw []byte, start int) []byte {
 				r, i = pair, i+2
 			}
 		}
-		dst = appendWTF8(dst, shown(r))
+		dst = fsys.AppendRune(dst, shown(r))
 	}
 	if norm.NFC.IsNormal(dst[start:]) {
 		return dst
 	}
 	return append(dst[:start], norm.NFC.Bytes(dst[start:])...)
-}
-
-// appendWTF8 is utf8.AppendRune that keeps surrogates.
-func appendWTF8(dst []byte, r rune) []byte {
-	if utf16.IsSurrogate(r) {
-		return append(dst, 0xE0|byte(r>>12), 0x80|byte(r>>6)&0x3F, 0x80|byte(r)&0x3F)
-	}
-	return utf8.AppendRune(dst, r)
 }
 
 // appendKey appends what a name is found by: itself in composed form, in lower
@@ -107,14 +101,5 @@ func (v *FS) appendWideKey(dst, name []byte, ascii int) []byte {
 	if v.catalog.caseSensitive {
 		return append(dst, name...)
 	}
-	for len(name) > 0 {
-		r, n := utf8.DecodeRune(name)
-		if r == utf8.RuneError && n == 1 {
-			dst = append(dst, name[0])
-		} else {
-			dst = utf8.AppendRune(dst, unicode.ToLower(r))
-		}
-		name = name[n:]
-	}
-	return dst
+	return fsys.AppendLower(dst, name)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -14,21 +13,6 @@ import (
 	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
-
-// run runs a tool of the list below; without it the test is skipped, except in
-// continuous integration.
-func run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-}
 
 // sourceTree makes a folder for the tools to read and tells what is in it: if
 // long, what fits HFS+ only.
@@ -51,7 +35,7 @@ func sourceTree(t *testing.T, long bool) (string, []fsystest.File) {
 		want = append(want, fsystest.File{Path: name, Data: data, ModTime: fsys.Time{Sec: when.Unix()}})
 	}
 	for _, size := range []int{0, 1, 2047, 2048, 2049, 100_000} {
-		add(fmt.Sprintf("size-%d", size), pattern(size))
+		add(fmt.Sprintf("size-%d", size), fsystest.Noise(size))
 	}
 	many := 80 // genisoimage reserves too little for the catalog of more
 	if long {
@@ -101,7 +85,7 @@ func openDisc(t *testing.T, path string) (*FS, io.ReaderAt) {
 func TestXorriso(t *testing.T) {
 	root, want := sourceTree(t, true)
 	disc := filepath.Join(t.TempDir(), "disc.iso")
-	run(t, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-hfsplus", "-hfsplus-serial-no", "0123456789abcdef", "-V", "DISC", "-o", disc, root)
+	fsystest.Run(t, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-hfsplus", "-hfsplus-serial-no", "0123456789abcdef", "-V", "DISC", "-o", disc, root)
 	v, r := openDisc(t, disc)
 	fsystest.TestOptions(t, v, fsystest.Options{Want: want, Image: r})
 	if got := v.Info(); got.Format != "HFS+" || got.Label != "DISC" || got.ID != "0123456789abcdef" || got.BlockSize != 2048 || got.Notes != nil {
@@ -112,7 +96,7 @@ func TestXorriso(t *testing.T) {
 func TestGenisoimage(t *testing.T) {
 	root, want := sourceTree(t, false)
 	disc := filepath.Join(t.TempDir(), "disc.iso")
-	run(t, "genisoimage", "-quiet", "-R", "-hfs", "-hfs-volid", "DISC", "-hfs-type", "TEXT", "-hfs-creator", "ttxt", "-o", disc, root)
+	fsystest.Run(t, "genisoimage", "-quiet", "-R", "-hfs", "-hfs-volid", "DISC", "-hfs-type", "TEXT", "-hfs-creator", "ttxt", "-o", disc, root)
 	want[0].Xattrs = map[string]string{"user.com.apple.FinderInfo": "TEXTttxt" + string(make([]byte, 24))}
 	v, r := openDisc(t, disc)
 	for _, name := range []string{"Desktop DB", "Desktop DF"} { // genisoimage adds what the Finder keeps there
@@ -136,7 +120,7 @@ func TestGenisoimage(t *testing.T) {
 func TestHfsutils(t *testing.T) {
 	dir := t.TempDir()
 	disc, bin := filepath.Join(dir, "disc.hfs"), filepath.Join(dir, "file.bin")
-	data, rsrc := pattern(70_000), pattern(30_000)
+	data, rsrc := fsystest.Noise(70_000), fsystest.Noise(30_000)
 	if err := os.WriteFile(bin, macBinary("Résumé", "TEXTttxt", data, rsrc), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +128,9 @@ func TestHfsutils(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("HOME", dir) // hfsutils keep the mounted volume in ~/.hcwd
-	run(t, "hformat", "-l", "Disc", disc)
-	run(t, "hcopy", "-m", bin, ":")
-	run(t, "humount")
+	fsystest.Run(t, "hformat", "-l", "Disc", disc)
+	fsystest.Run(t, "hcopy", "-m", bin, ":")
+	fsystest.Run(t, "humount")
 	v, r := openDisc(t, disc)
 	fsystest.TestOptions(t, v, fsystest.Options{Image: r, Want: []fsystest.File{
 		{Path: "Résumé", Data: data, Xattrs: map[string]string{
@@ -203,7 +187,7 @@ func TestSevenZip(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"zlib", "LZVN", "LZVN stored", "LZVN chunks"} {
-		run(t, "7z", "x", "-y", "-o"+dir, disc, "Volume/"+name)
+		fsystest.Run(t, "7z", "x", "-y", "-o"+dir, disc, "Volume/"+name)
 		i := slices.IndexFunc(want, func(f fsystest.File) bool { return f.Path == name })
 		if got, err := os.ReadFile(filepath.Join(dir, "Volume", name)); err != nil || !bytes.Equal(got, want[i].Data) {
 			t.Errorf("%s: got %d bytes, %v, want %d", name, len(got), err, len(want[i].Data))

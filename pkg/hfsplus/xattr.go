@@ -299,7 +299,7 @@ func (v *FS) appendExtents(value []byte, ext *[extentsPlus]extent, size int64) (
 		at := len(value)
 		value = append(value, make([]byte, n)...)
 		pos := v.vol.base + int64(e.start)*v.vol.blockSize
-		if _, err := v.readImage(v.meta, value[at:], pos); err != nil && n > 0 {
+		if _, err := binfmt.ReadPart(v.meta, v.size, value[at:], pos); err != nil && n > 0 {
 			return value, err
 		}
 	}

@@ -10,9 +10,6 @@ import (
 // TestAllocs checks what reading costs in memory: nothing per descriptor or
 // per read, and something per call that searches or lists a directory.
 func TestAllocs(t *testing.T) {
-	if fsystest.Slow > 1 {
-		t.Skip("the race detector drops what pools hold")
-	}
 	img := wideDisc(t, kindPhysical, 1000)
 	f := open(t, img, Options{})
 	lookup := []byte("entry-500-with-a-name-of-some-length")
@@ -25,23 +22,13 @@ func TestAllocs(t *testing.T) {
 	icb := pad(e.encode(2048, 5), 2048)
 	buf := make([]byte, 100)
 	var names namer
-	for _, tt := range []struct {
-		name string
-		want float64
-		run  func()
-	}{
-		{"file identifier", 0, func() {
-			d, _ := parseFID(fid)
-			buf = names.append(buf[:0], d.ident)
-		}},
-		{"file entry", 0, func() { _, _ = parseICB(icb, 0, addr{5, 0}) }},
-		{"listing of 1000", 1, func() { _ = f.ReadDir(f.Root(), 0, func(*fsys.Entry) bool { return true }) }},
-		{"lookup", 0, func() { _, _, _ = f.Lookup(f.Root(), lookup) }},
-		{"attributes", 0, func() { _, _ = f.Attr(node) }},
-		{"read", 0, func() { _, _ = f.ReadAt(node, buf, 0) }},
-	} {
-		if got := testing.AllocsPerRun(100, tt.run); got != tt.want {
-			t.Errorf("%s: %v allocations, want %v", tt.name, got, tt.want)
-		}
-	}
+	fsystest.Allocs(t, "file identifier", 0, func() {
+		d, _ := parseFID(fid)
+		buf = names.append(buf[:0], d.ident)
+	})
+	fsystest.Allocs(t, "file entry", 0, func() { _, _ = parseICB(icb, 0, addr{5, 0}) })
+	fsystest.Allocs(t, "listing of 1000", 1, func() { _ = f.ReadDir(f.Root(), 0, func(*fsys.Entry) bool { return true }) })
+	fsystest.Allocs(t, "lookup", 0, func() { _, _, _ = f.Lookup(f.Root(), lookup) })
+	fsystest.Allocs(t, "attributes", 0, func() { _, _ = f.Attr(node) })
+	fsystest.Allocs(t, "read", 0, func() { _, _ = f.ReadAt(node, buf, 0) })
 }

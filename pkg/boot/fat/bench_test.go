@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/isomount/isomount/pkg/fsys"
+	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
 
 // BenchmarkEntry is the cost of one entry with a long name in a listing.
@@ -24,7 +25,7 @@ func BenchmarkEntry(b *testing.B) {
 }
 
 func BenchmarkReadAt(b *testing.B) {
-	v := open(b, newBuilder(b, 32, 4096).image(file{short: "FILE       ", data: pattern(8 << 20)}))
+	v := open(b, newBuilder(b, 32, 4096).image(file{short: "FILE       ", data: fsystest.Noise(8 << 20)}))
 	n, _, err := v.Lookup(v.Root(), []byte("FILE"))
 	if err != nil {
 		b.Fatal(err)

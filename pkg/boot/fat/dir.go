@@ -206,9 +206,9 @@ func (v *FS) names(dir *entry) fsys.Scan {
 		s := v.newScan(dir, 0)
 		defer s.close()
 		for s.nextEntry() {
-			s.key = appendKey(s.key[:0], s.name)
+			s.key = fsys.AppendLower(s.key[:0], s.name)
 			add(s.key, uint64(s.number))
-			s.final = appendKey(s.final[:0], s.short)
+			s.final = fsys.AppendLower(s.final[:0], s.short)
 			if !bytes.Equal(s.key, s.final) {
 				add(s.final, uint64(s.number))
 			}
@@ -242,7 +242,7 @@ func (v *FS) load(dir *entry, number uint64) (*scan, bool) {
 // find calls same for the entries of dir that may be called name, long or
 // short, until it returns true, and returns that entry.
 func (v *FS) find(dir *entry, name []byte, same func(*scan) bool) (*scan, error) {
-	places, err := v.index.Find(dir.node(), appendKey(nil, name), v.names(dir))
+	places, err := v.index.Find(dir.node(), fsys.AppendLower(nil, name), v.names(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +269,7 @@ func (v *FS) findExact(dir *entry, name []byte) (*scan, error) {
 // which no writer makes, get '~' and their number, and more '~' as long as such
 // a name is taken as well. It returns nil when it gives up.
 func (s *scan) unique(dir *entry) []byte {
-	s.key = appendKey(s.key[:0], s.name)
+	s.key = fsys.AppendLower(s.key[:0], s.name)
 	places, err := s.v.index.Find(dir.node(), s.key, s.v.names(dir))
 	if err != nil || len(places) < 2 {
 		return s.name // the index knows hashes only, and most that are equal are of one name
@@ -347,9 +347,9 @@ func (v *FS) lookup(dir *entry, name []byte) (*scan, error) {
 	if s, ok := v.findUnique(dir, name); ok {
 		return s, nil
 	}
-	key := appendKey(nil, name)
+	key := fsys.AppendLower(nil, name)
 	return v.find(dir, name, func(s *scan) bool {
-		return bytes.Equal(appendKey(nil, s.name), key) || bytes.Equal(appendKey(nil, s.short), key)
+		return bytes.Equal(fsys.AppendLower(nil, s.name), key) || bytes.Equal(fsys.AppendLower(nil, s.short), key)
 	})
 }
 

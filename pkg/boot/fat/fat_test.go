@@ -19,15 +19,6 @@ import (
 	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
 
-func pattern(n int) []byte {
-	b := make([]byte, n)
-	r := rand.New(rand.NewPCG(1, uint64(n)))
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
-	return b
-}
-
 func open(tb testing.TB, img []byte) *FS {
 	tb.Helper()
 	v, err := Open(bytes.NewReader(img), int64(len(img)), Options{Owner: fsys.Owner{UID: 7, GID: 8}})
@@ -48,10 +39,10 @@ func tree() (files []file, want []fsystest.File) {
 	add(&files, "", "", "README  TXT", "README.TXT", []byte("upper case"), 0)
 	add(&files, "", "", "LOWER   TXT", "lower.txt", []byte("lower case"), lowerBase|lowerExt)
 	add(&files, "", "", "MIXED   C  ", "MIXED.c", nil, lowerExt)
-	add(&files, "", "", "NOEXT      ", "NOEXT", pattern(511), 0)
-	add(&files, "", "", "GR\x9AN    TXT", "GRÜN.TXT", pattern(512), 0)
-	add(&files, "", "", "\x05ABC    TXT", "σABC.TXT", pattern(513), 0)
-	add(&files, "", "A long name.html", "ALONGN~1HTM", "A long name.html", pattern(70_000), 0)
+	add(&files, "", "", "NOEXT      ", "NOEXT", fsystest.Noise(511), 0)
+	add(&files, "", "", "GR\x9AN    TXT", "GRÜN.TXT", fsystest.Noise(512), 0)
+	add(&files, "", "", "\x05ABC    TXT", "σABC.TXT", fsystest.Noise(513), 0)
+	add(&files, "", "A long name.html", "ALONGN~1HTM", "A long name.html", fsystest.Noise(70_000), 0)
 	add(&files, "", "grüße 日本語 😀", "GRE~1      ", "grüße 日本語 😀", []byte("unicode"), 0)
 	add(&files, "", strings.Repeat("x", 255), "XXXXXX~1   ", strings.Repeat("x", 255), []byte("255"), 0)
 	add(&files, "", strings.Repeat("語", 255), "255~1      ", strings.Repeat("語", 255), []byte("765"), 0)
@@ -289,7 +280,7 @@ func TestOpenErrors(t *testing.T) {
 
 // Damage to chains costs what lies behind it, and no more.
 func TestChains(t *testing.T) {
-	data := pattern(10 * 512)
+	data := fsystest.Noise(10 * 512)
 	for _, c := range []struct {
 		name string
 		edit func(fat []uint32) // the file's clusters are 2 to 11
@@ -408,7 +399,7 @@ func TestFAT32(t *testing.T) {
 		b.fat = append(b.fat, 0)
 		b.clusters = append(b.clusters, empty)
 	}
-	data := pattern(1500)
+	data := fsystest.Noise(1500)
 	b.edit = func(h []byte) { le.PutUint16(h[40:], 0x80|1) }
 	img := b.image(file{short: "FAR        ", data: data})
 	v := open(t, img)
@@ -422,7 +413,7 @@ func TestFAT32(t *testing.T) {
 
 // Reading a large fragmented file at random goes through marks on the way.
 func TestLargeFile(t *testing.T) {
-	data := pattern(3 << 20)
+	data := fsystest.Noise(3 << 20)
 	b := newBuilder(t, 32, 512)
 	b.gap = 1
 	v := open(t, b.image(file{short: "LARGE      ", data: data}))
@@ -479,7 +470,7 @@ func (f *failing) ReadAt(p []byte, off int64) (int, error) {
 
 func TestDeviceErrors(t *testing.T) {
 	b := newBuilder(t, 12, 512)
-	img := b.image(file{short: "FILE       ", data: pattern(2000)}, file{short: "DIR        ", isDir: true})
+	img := b.image(file{short: "FILE       ", data: fsystest.Noise(2000)}, file{short: "DIR        ", isDir: true})
 	r := &failing{bytes.NewReader(img), 1 << 40}
 	v, err := Open(r, int64(len(img)), Options{})
 	if err != nil {

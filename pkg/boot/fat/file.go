@@ -106,7 +106,7 @@ func (v *FS) ReadAt(n fsys.Node, p []byte, off int64) (int, error) {
 		if err != nil {
 			return done, err
 		}
-		k, err := v.readImage(want[done:][:min(n, int64(len(want)-done))], pos)
+		k, err := binfmt.ReadPart(v.r, v.size, want[done:][:min(n, int64(len(want)-done))], pos)
 		done += k
 		if err != nil {
 			return done, err
@@ -116,22 +116,6 @@ func (v *FS) ReadAt(n fsys.Node, p []byte, off int64) (int, error) {
 		return done, io.EOF
 	}
 	return done, nil
-}
-
-// readImage reads all of p from byte offset pos of the image, and as much as
-// there is if that ends before.
-func (v *FS) readImage(p []byte, pos int64) (int, error) {
-	if pos >= v.size {
-		return 0, io.ErrUnexpectedEOF
-	}
-	n, err := v.r.ReadAt(p[:min(int64(len(p)), v.size-pos)], pos)
-	switch {
-	case n == len(p):
-		return n, nil
-	case err == nil || errors.Is(err, io.EOF):
-		return n, io.ErrUnexpectedEOF
-	}
-	return n, err
 }
 
 // maxRun bounds how far a chain is followed for one extent.

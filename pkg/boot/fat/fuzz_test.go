@@ -14,7 +14,7 @@ func seeds(f *testing.F) [][]byte {
 		b := newBuilder(f, bits, 512)
 		b.gap = 1
 		all = append(all, b.image(
-			file{name: "A long name.txt", short: "ALONGN~1TXT", data: pattern(1500)},
+			file{name: "A long name.txt", short: "ALONGN~1TXT", data: fsystest.Noise(1500)},
 			file{name: "dir", short: "DIR        ", isDir: true, dir: []file{{short: "FILE       ", data: []byte("x")}, {name: "deeper", short: "DEEPER     ", isDir: true}}},
 		))
 	}

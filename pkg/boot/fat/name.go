@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/charmap"
+
+	"github.com/isomount/isomount/pkg/fsys"
 )
 
 // oem decodes a byte of a short name or label. The code page is not written on
@@ -129,25 +131,7 @@ func (l *longName) appendTo(dst []byte) []byte {
 				i++
 			}
 		}
-		if utf16.IsSurrogate(r) {
-			dst = append(dst, 0xE0|byte(r>>12), 0x80|byte(r>>6)&0x3F, 0x80|byte(r)&0x3F)
-			continue
-		}
-		dst = utf8.AppendRune(dst, shown(r))
-	}
-	return dst
-}
-
-// appendKey appends what a name is found by: itself in lower case.
-func appendKey(dst, name []byte) []byte {
-	for len(name) > 0 {
-		r, n := utf8.DecodeRune(name)
-		if r == utf8.RuneError && n == 1 {
-			dst = append(dst, name[0])
-		} else {
-			dst = utf8.AppendRune(dst, unicode.ToLower(r))
-		}
-		name = name[n:]
+		dst = fsys.AppendRune(dst, shown(r))
 	}
 	return dst
 }

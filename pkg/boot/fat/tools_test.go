@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -23,23 +22,6 @@ import (
 	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
 
-// run runs a tool; without it the test is skipped, except in continuous
-// integration.
-func run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Env = append(os.Environ(), "TZ=UTC", "MTOOLS_SKIP_CHECK=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-}
-
 // mtools write what mkfs.vfat made.
 func TestMtools(t *testing.T) {
 	for _, c := range []struct {
@@ -53,8 +35,8 @@ func TestMtools(t *testing.T) {
 			dir := t.TempDir()
 			disc, root := filepath.Join(dir, "disc.img"), filepath.Join(dir, "tree")
 			want := writeTree(t, root)
-			run(t, "mkfs.vfat", "-C", "-F", fmt.Sprint(c.bits), "-s", fmt.Sprint(c.cluster), "-n", "ESP", "-i", "12345678", disc, fmt.Sprint(c.kib))
-			run(t, "mcopy", "-s", "-m", "-Q", "-i", disc, filepath.Join(root, "EFI"), filepath.Join(root, "A long name.txt"), filepath.Join(root, "empty"), "::")
+			fsystest.Run(t, "mkfs.vfat", "-C", "-F", fmt.Sprint(c.bits), "-s", fmt.Sprint(c.cluster), "-n", "ESP", "-i", "12345678", disc, fmt.Sprint(c.kib))
+			fsystest.Run(t, "mcopy", "-s", "-m", "-Q", "-i", disc, filepath.Join(root, "EFI"), filepath.Join(root, "A long name.txt"), filepath.Join(root, "empty"), "::")
 			img, err := os.ReadFile(disc)
 			if err != nil {
 				t.Fatal(err)
@@ -73,10 +55,10 @@ func writeTree(t *testing.T, root string) []fsystest.File {
 	when := time.Unix(1234567890, 0)
 	var want []fsystest.File
 	files := map[string][]byte{
-		"EFI/BOOT/BOOTX64.EFI":  pattern(300_000),
+		"EFI/BOOT/BOOTX64.EFI":  fsystest.Noise(300_000),
 		"EFI/BOOT/grub.cfg":     []byte("set timeout=5\n"),
 		"EFI/größe/Ünïcödé.txt": []byte("names"),
-		"A long name.txt":       pattern(1025),
+		"A long name.txt":       fsystest.Noise(1025),
 		"empty":                 nil,
 	}
 	for i := range 200 {
@@ -167,7 +149,7 @@ func writeTheirs(t *testing.T, theirs filesystem.FileSystem) []fsystest.File {
 	if err := theirs.Mkdir("/EFI/BOOT"); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"README.TXT": []byte("readme"), "EFI/BOOT/BOOTX64.EFI": pattern(100_000), "EFI/A long file name.txt": pattern(3000)} {
+	for name, data := range map[string][]byte{"README.TXT": []byte("readme"), "EFI/BOOT/BOOTX64.EFI": fsystest.Noise(100_000), "EFI/A long file name.txt": fsystest.Noise(3000)} {
 		f, err := theirs.OpenFile("/"+name, os.O_CREATE|os.O_RDWR)
 		if err != nil {
 			t.Fatal(err)
