@@ -113,7 +113,7 @@ func open(spec Spec, c *cache.Cache) (*disc, error) {
 		return nil, err
 	}
 	d := &disc{size: data.Size(), meta: c.ReaderWithin(data, data.Size(), metaShare), blocks: c.Blocks(), local: -1}
-	if fd, ok := data.LocalFile(); ok {
+	if fd, ok := data.LocalFile(); ok && file.HasPages() {
 		d.local = fd
 	}
 	d.volume, err = volume.Open(volume.Disc{Data: data, Meta: d.meta, Size: d.size, Blocks: d.blocks}, o)

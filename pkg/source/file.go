@@ -116,6 +116,16 @@ func (s *File) Size() int64 { return s.id.Size }
 // Fd returns the descriptor, to splice from; it stays the File's.
 func (s *File) Fd() int { return int(s.f.Fd()) }
 
+// HasPages tells whether the kernel's page cache holds the file's bytes as they
+// are. A FUSE file system may want to see every read (FOPEN_DIRECT_IO) and give
+// less than was asked for. Linux splices from the page cache all the same (fs/fuse
+// fuse_splice_read), where what is missing then becomes zeros.
+func (s *File) HasPages() bool {
+	var st unix.Statfs_t
+	err := control(s.f, func(fd int) error { return unix.Fstatfs(fd, &st) })
+	return err == nil && st.Type != unix.FUSE_SUPER_MAGIC
+}
+
 // ReadAt reads like an io.ReaderAt of Size. What has been cut off since the
 // image was opened is io.ErrUnexpectedEOF.
 func (s *File) ReadAt(p []byte, off int64) (int, error) {
