@@ -92,10 +92,10 @@ func faultyImage(t *testing.T, image string) (*faulty, string) {
 		t.Fatal(err)
 	}
 	f := &faulty{data: data}
-	dir := t.TempDir()
+	dir := openDir(t)
 	root := &fs.Inode{}
 	server, err := fs.Mount(dir, root, &fs.Options{
-		MountOptions: fuse.MountOptions{DirectMount: true, FsName: "faulty"},
+		MountOptions: fuse.MountOptions{DirectMount: true, AllowOther: true, FsName: "faulty"},
 		OnAdd: func(ctx context.Context) {
 			root.AddChild("disc.iso", root.NewPersistentInode(ctx, f, fs.StableAttr{Mode: syscall.S_IFREG}), false)
 		},

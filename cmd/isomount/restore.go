@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,6 +51,12 @@ func (a *app) restore(ctx context.Context, retry time.Duration) error {
 		case <-time.After(pause):
 			left, errs = restoreSome(ctx, left)
 		}
+		for i := len(left) - 1; i >= 0; i-- {
+			if errors.Is(errs[i], ipc.ErrHungUp) { // twice: it ends every daemon that reads it
+				failed = append(failed, errs[i])
+				left, errs = slices.Delete(left, i, i+1), slices.Delete(errs, i, i+1)
+			}
+		}
 	}
 	var first error
 	for _, err := range append(failed, errs...) {
@@ -62,11 +69,32 @@ func (a *app) restore(ctx context.Context, retry time.Duration) error {
 // reasons.
 func restoreSome(ctx context.Context, all []lasting) (left []lasting, errs []error) {
 	for _, l := range all {
-		if err := l.restore(ctx); err != nil {
+		if err := l.restoreSoon(ctx); err != nil {
 			left, errs = append(left, l), append(errs, err)
 		}
 	}
 	return left, errs
+}
+
+// restoreTime is how long one image may keep the others waiting.
+const restoreTime = 5 * time.Second
+
+// restoreSoon gives up when the image does not answer. Opening a file cannot be
+// interrupted, so it may go on for as long as the program does.
+func (l *lasting) restoreSoon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, restoreTime)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- l.restore(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return &ipc.Error{
+			Err: ipc.ErrTimedOut, Image: ipc.Path(l.Image), Message: "the image does not answer",
+			Hint: "see whether the disk or network that it is on is there",
+		}
+	}
 }
 
 func (l *lasting) restore(ctx context.Context) error {
