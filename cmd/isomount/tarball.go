@@ -17,9 +17,8 @@ import (
 )
 
 // heldFile is the size up to which a file is read before its header is written:
-// a damaged one is then left out. A larger one that turns out to be damaged ends
-// the archive, since a header cannot be taken back and half a file would look
-// whole.
+// a damaged one is then left out. The header of a larger one cannot be taken back,
+// see salvage.
 const heldFile = 16 << 20
 
 // A tarball is an archive that is being written, in the format of POSIX pax with
@@ -114,9 +113,11 @@ func (t *tarball) large(ctx context.Context, h *tar.Header, p *place) error {
 	if err := t.write(h, p); err != nil {
 		return err
 	}
-	if err := copyNode(ctx, t.w, t.job.fs, p.node, h.Size); err != nil {
-		return fmt.Errorf("%s: %w; the archive ends within it, leave it out with --exclude", printable("/"+p.path), err)
+	s := t.salvage(p, t.w)
+	if err := s.copy(ctx, 0, h.Size); err != nil {
+		return err
 	}
+	s.tell()
 	t.counted(h.Size)
 	return nil
 }

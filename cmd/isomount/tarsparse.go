@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -52,8 +51,10 @@ func (t *tarball) sparse(ctx context.Context, h *tar.Header, p *place, data []fs
 	list = append(list, make([]byte, padding(int64(len(list))))...)
 	var held bytes.Buffer
 	if size <= heldFile {
-		if err := t.parts(ctx, &held, p, data); err != nil {
-			return &skipError{err}
+		for _, d := range data {
+			if err := copyPart(ctx, &held, t.job.fs, p.node, d.Off, d.Off+d.Len); err != nil {
+				return &skipError{err}
+			}
 		}
 	}
 	if err := t.w.Flush(); err != nil {
@@ -66,9 +67,13 @@ func (t *tarball) sparse(ctx context.Context, h *tar.Header, p *place, data []fs
 		}
 	}
 	if size > heldFile {
-		if err := t.parts(ctx, t.out, p, data); err != nil {
-			return fmt.Errorf("%s: %w; the archive ends within it, leave it out with --exclude", printable("/"+p.path), err)
+		s := t.salvage(p, t.out)
+		for _, d := range data {
+			if err := s.copy(ctx, d.Off, d.Off+d.Len); err != nil {
+				return err
+			}
 		}
+		s.tell()
 	}
 	t.links.written(p)
 	t.counted(h.Size)
@@ -78,16 +83,6 @@ func (t *tarball) sparse(ctx context.Context, h *tar.Header, p *place, data []fs
 
 // padding is what fills the last block of n bytes.
 func padding(n int64) int64 { return -n & (tarBlock - 1) }
-
-// parts writes the parts of a file.
-func (t *tarball) parts(ctx context.Context, w io.Writer, p *place, data []fsys.Extent) error {
-	for _, d := range data {
-		if err := copyPart(ctx, w, t.job.fs, p.node, d.Off, d.Off+d.Len); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // sparseHeader is the header of a sparse file, behind one with records for it
 // (POSIX, pax: "pax Header Block").

@@ -111,10 +111,10 @@ func (u *udfPlan) layTree() {
 	m.add("UDF tree", blocks, u.writeTree)
 }
 
-// layEnd plans the second anchor, which lies in the last block of the image.
 // udfEnd is how many blocks layEnd plans.
 const udfEnd = 1
 
+// layEnd plans the second anchor, which lies in the last block of the image.
 func (u *udfPlan) layEnd() {
 	u.end = u.m.next
 	u.size = u.end - udfStart
