@@ -41,34 +41,37 @@ type app struct {
 // commands is the table of everything the program can do, in the order of
 // --help. To add a command, write a file with a function like these, and add a
 // section to docs/man/isomount.1.
-var commands = []func(*app) *cobra.Command{
-	mountCommand,
-	unmountCommand,
-	listCommand,
-	infoCommand,
-	createCommand,
-	convertCommand,
-	verifyCommand,
-	lsCommand,
-	treeCommand,
-	catCommand,
-	extractCommand,
-	execCommand,
-	execInsideCommand,
-	execWatchCommand,
-	ripCommand,
-	waitCommand,
-	persistCommand,
-	forgetCommand,
-	restoreCommand,
-	statsCommand,
-	daemonCommand,
-	completionCommand,
+var commands = []struct {
+	name  string
+	build func(*app) *cobra.Command
+}{
+	{"mount", mountCommand},
+	{"unmount", unmountCommand},
+	{"list", listCommand},
+	{"info", infoCommand},
+	{"create", createCommand},
+	{"convert", convertCommand},
+	{"verify", verifyCommand},
+	{"ls", lsCommand},
+	{"tree", treeCommand},
+	{"cat", catCommand},
+	{"extract", extractCommand},
+	{"exec", execCommand},
+	{insideName, execInsideCommand},
+	{watcherName, execWatchCommand},
+	{"rip", ripCommand},
+	{"wait", waitCommand},
+	{"persist", persistCommand},
+	{"forget", forgetCommand},
+	{"restore", restoreCommand},
+	{"stats", statsCommand},
+	{"daemon", daemonCommand},
+	{"completion", completionCommand},
 }
 
 // run carries out a command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
-	root := a.root()
+	root := a.root(args...)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -83,7 +86,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 // complain tells the user of an error, in one line.
 func (a *app) complain(err error) { fmt.Fprintf(a.err, "isomount: %s\n", explain(err)) }
 
-func (a *app) root() *cobra.Command {
+// root returns the program with its commands, or only the one that the first of
+// words names: building the others takes as long as many a command.
+func (a *app) root(words ...string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "isomount",
 		Short: "Mount and read disc images",
@@ -113,8 +118,16 @@ it is needed and ends by itself.`,
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
 	root.SuggestionsMinimumDistance = 2
-	for _, command := range commands {
-		root.AddCommand(command(a))
+	root.CompletionOptions.DisableDefaultCmd = true // there is one in the table
+	list := commands
+	for i := range list {
+		if len(words) > 0 && list[i].name == words[0] {
+			list = list[i : i+1]
+			break
+		}
+	}
+	for _, c := range list {
+		root.AddCommand(c.build(a))
 	}
 	addCompletions(root)
 	return root

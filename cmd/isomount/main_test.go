@@ -60,6 +60,20 @@ func checkFlags(t *testing.T, man string, c *cobra.Command) {
 	})
 }
 
+// The command that is named is built alone, and no other under its name.
+func TestOneCommandIsBuilt(t *testing.T) {
+	for _, c := range commands {
+		got := (&app{}).root(c.name, "word").Commands()
+		if len(got) != 1 || got[0].Name() != c.name {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
+	all := len((&app{}).root("umount").Commands()) // by another name
+	if all != len(commands) {
+		t.Errorf("%d of %d commands are there", all, len(commands))
+	}
+}
+
 func TestEveryCommandHelps(t *testing.T) {
 	for _, c := range (&app{}).root().Commands() {
 		if c.Name() == "help" {
