@@ -60,7 +60,7 @@ func (rs *readers) longest() (longest time.Duration) {
 // end that leaves drives.
 func TestServingProcessEndsOtherwise(t *testing.T) {
 	image := makeImage(t, map[string]string{"a": "content"})
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGHUP} {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGABRT, syscall.SIGSEGV} {
 		t.Run(s.String(), func(t *testing.T) {
 			d := startKept(t, 0)
 			point := d.mount(image)

@@ -51,6 +51,7 @@ func TestSystemd(t *testing.T) {
 			})
 		})
 	}
+	t.Run("settings", func(t *testing.T) { checkSettings(t, m) })
 	m.must("isomount", "unmount", "/tmp/m")
 	if n := m.show("NFileDescriptorStore"); n != "4" {
 		t.Errorf("with one drive %s descriptors are kept, want 4", n)
@@ -69,6 +70,38 @@ func TestSystemd(t *testing.T) {
 	// And its socket starts it again.
 	if out := m.must("isomount", "list"); !strings.Contains(out, "no drives") {
 		t.Error(out)
+	}
+}
+
+// checkSettings changes the configuration of a daemon that has two drives.
+func checkSettings(t *testing.T, m *machine) {
+	t.Helper()
+	m.must("mkdir", "/tmp/more")
+	m.must("sh", "-c", "echo max-drives = 2 >/etc/isomount/isomountd.toml")
+	m.must("systemctl", "reload", "isomountd")
+	refused := func() bool {
+		out, err := m.try("isomount", "mount", "/share/disc.iso", "/tmp/more")
+		if err == nil {
+			m.must("isomount", "unmount", "/tmp/more")
+		}
+		return err != nil && err.Error() == "exit status 10" && strings.Contains(out, "too many drives")
+	}
+	within(t, 10*time.Second, "the limit holds", refused)
+	m.must("systemctl", "restart", "isomountd")
+	if !refused() {
+		t.Error("after a restart the limit does not hold")
+	}
+	pid := m.show("MainPID")
+	m.must("sh", "-c", "echo nonsense >/etc/isomount/isomountd.toml")
+	m.must("systemctl", "reload", "isomountd")
+	if !refused() {
+		t.Error("a file that makes no sense has changed the limit")
+	}
+	m.must("rm", "/etc/isomount/isomountd.toml")
+	m.must("systemctl", "reload", "isomountd")
+	within(t, 10*time.Second, "the limit is gone", func() bool { return !refused() })
+	if now := m.show("MainPID"); now != pid || m.show("SubState") != "running" {
+		t.Errorf("process %s was replaced by %s, which is %s", pid, now, m.show("SubState"))
 	}
 }
 

@@ -83,8 +83,13 @@ func (c *config) check() error {
 	return nil
 }
 
-// defaultFile is where the configuration is looked for.
+// defaultFile is where the configuration is looked for. The system's service is
+// not root: systemd names the directory, see ConfigurationDirectory= in
+// systemd.exec(5).
 func defaultFile() string {
+	if dir := os.Getenv("CONFIGURATION_DIRECTORY"); dir != "" {
+		return filepath.Join(dir, "isomountd.toml")
+	}
 	if os.Getuid() == 0 {
 		return "/etc/isomount/isomountd.toml"
 	}

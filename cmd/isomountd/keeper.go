@@ -51,7 +51,7 @@ const maxStored = 3*maxDrives + 1
 
 // runKeeper keeps a daemon with the same arguments as this process.
 func runKeeper(ctx context.Context, c config) error {
-	log, err := newLog(c.LogLevel, c.LogFormat)
+	log, _, err := newLog(c.LogLevel, c.LogFormat)
 	if err != nil {
 		return fmt.Errorf("%w%w", err, hidden{errUsage})
 	}

@@ -19,12 +19,12 @@ const (
 	logJournal = "journal"
 )
 
-// newLog returns a logger on stderr. Under systemd each line begins with the
+// newLog returns a logger on stderr, and its level, which can be changed. Under systemd each line begins with the
 // priority that the journal reads; otherwise it is for people.
-func newLog(level, format string) (*zap.Logger, error) {
-	l, err := zapcore.ParseLevel(level)
+func newLog(level, format string) (*zap.Logger, zap.AtomicLevel, error) {
+	l, err := zap.ParseAtomicLevel(level)
 	if err != nil {
-		return nil, fmt.Errorf("--log-level %q is not debug, info, warn or error", level)
+		return nil, l, fmt.Errorf("--log-level %q is not debug, info, warn or error", level)
 	}
 	if format == logAuto {
 		format = logText
@@ -34,9 +34,9 @@ func newLog(level, format string) (*zap.Logger, error) {
 	}
 	enc, err := newEncoder(format)
 	if err != nil {
-		return nil, err
+		return nil, l, err
 	}
-	return zap.New(zapcore.NewCore(enc, zapcore.Lock(os.Stderr), l)), nil
+	return zap.New(zapcore.NewCore(enc, zapcore.Lock(os.Stderr), l)), l, nil
 }
 
 func newEncoder(format string) (zapcore.Encoder, error) {

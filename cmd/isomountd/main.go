@@ -126,7 +126,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *keep && !isKept() {
 		return runKeeper(ctx, c)
 	}
-	return serve(ctx, c)
+	return serve(ctx, c, func() (config, error) { return configure(args, *file) })
 }
 
 // configure lets the configuration file say what the flags do not.

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/isomount/isomount/pkg/cache"
 	"github.com/isomount/isomount/pkg/drive"
@@ -35,14 +38,20 @@ const threadLimit = 20 * maxDrives
 type daemon struct {
 	c       config
 	log     *zap.Logger
+	level   zap.AtomicLevel // of log
 	manager *notify.Manager // nil: none
 	handler *handler
 	server  *ipc.Server
+	again   func() (config, error) // reads the configuration
 }
 
-// serve runs the daemon until ctx ends or it has been idle long enough.
-func serve(ctx context.Context, c config) error {
-	log, err := newLog(c.LogLevel, c.LogFormat)
+// serve runs the daemon until ctx ends or it has been idle long enough. SIGHUP
+// has it read the configuration with again.
+func serve(ctx context.Context, c config, again func() (config, error)) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	log, level, err := newLog(c.LogLevel, c.LogFormat)
 	if err != nil {
 		return fmt.Errorf("%w%w", err, hidden{errUsage})
 	}
@@ -56,6 +65,7 @@ func serve(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
+	d.level, d.again = level, again
 	listener := old.listener
 	if listener == nil {
 		if listener, err = listen(c.Socket); err != nil {
@@ -65,7 +75,7 @@ func serve(ctx context.Context, c config) error {
 	if err := d.takeOver(ctx, old); err != nil {
 		return err
 	}
-	return d.run(ctx, listener)
+	return d.run(ctx, listener, hangups)
 }
 
 func newDaemon(c config, log *zap.Logger) (*daemon, error) {
@@ -91,7 +101,7 @@ func newDaemon(c config, log *zap.Logger) (*daemon, error) {
 }
 
 // run answers clients until it is time to end, and ends.
-func (d *daemon) run(ctx context.Context, l net.Listener) error {
+func (d *daemon) run(ctx context.Context, l net.Listener, hangups <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan error, 1)
@@ -101,15 +111,36 @@ func (d *daemon) run(ctx context.Context, l net.Listener) error {
 	if d.c.IdleExit > 0 {
 		go whenIdle(ctx, d.handler.drives, d.server, time.Duration(d.c.IdleExit), cancel)
 	}
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
+	for ctx.Err() == nil {
+		select {
+		case err := <-served:
+			return err
+		case <-hangups:
+			d.reload()
+		case <-ctx.Done():
+		}
 	}
 	if d.manager != nil && !errors.Is(context.Cause(ctx), errInterrupted) {
 		return d.handOver(ctx, served)
 	}
 	return d.stop(ctx, served)
+}
+
+// reload reads the configuration again. What can only be set at the start stays:
+// the socket, the cache, the form of the log, and the idle time.
+func (d *daemon) reload() {
+	d.tell(notify.Reloading())
+	defer d.tell(notify.Ready)
+	c, err := d.again()
+	level, lerr := zapcore.ParseLevel(c.LogLevel)
+	if err := errors.Join(err, lerr); err != nil {
+		d.log.Error("the configuration stays as it was", zap.Error(err))
+		return
+	}
+	d.level.SetLevel(level)
+	d.handler.drives.SetLimits(c.PerUser, c.MaxDrives, time.Duration(c.Deadline))
+	d.log.Info("configuration read again", zap.Int("drives", c.MaxDrives), zap.Int("per user", c.PerUser),
+		zap.Stringer("deadline", &c.Deadline), zap.Stringer("level", level))
 }
 
 // tell tells the service manager a state.

@@ -53,7 +53,7 @@ type Manager struct {
 	buffers fusefs.Buffers
 	wg      sync.WaitGroup // of the drives that are served
 
-	mu      sync.Mutex // guards the fields below, and what drive says; not held over I/O
+	mu      sync.Mutex // guards the fields below, the limits in o, and what drive says; not held over I/O
 	drives  map[int]*drive
 	strange map[int]bool      // numbers of drives of another version, see Inherit
 	opens   map[uint32]int    // drives of a user that are being opened
@@ -76,6 +76,13 @@ func New(o Options) *Manager {
 		o: o, drives: map[int]*drive{}, strange: map[int]bool{}, opens: map[uint32]int{},
 		reopens: map[*drive]uint64{}, change: make(chan struct{}),
 	}
+}
+
+// SetLimits changes the limits for drives to come; zero means the default.
+func (m *Manager) SetLimits(perUser, total int, deadline time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.o.PerUser, m.o.Total, m.o.Deadline = cmp.Or(perUser, defaultPerUser), cmp.Or(total, defaultTotal), deadline
 }
 
 // Probe reads the disc of an image and tells what Mount would show. The image
@@ -189,8 +196,11 @@ func (m *Manager) start(ctx context.Context, d *drive) error {
 }
 
 func (m *Manager) newServer(d *drive, fs fsys.FS) (*fusefs.Server, error) {
+	m.mu.Lock()
+	deadline := m.o.Deadline
+	m.mu.Unlock()
 	return fusefs.New(fs, d.device, fusefs.Options{
-		Log: m.log(d), Buffers: &m.buffers, Journal: d.journal, Deadline: m.o.Deadline, NoResend: m.o.NoResend,
+		Log: m.log(d), Buffers: &m.buffers, Journal: d.journal, Deadline: deadline, NoResend: m.o.NoResend,
 		LocalFile: d.localFile,
 	})
 }
