@@ -41,8 +41,8 @@ func writeFile(t *testing.T, path string, b []byte) {
 	}
 }
 
-// runs runs a program and returns what it prints.
-func runs(t *testing.T, name string, args ...string) string {
+// outputOf runs a program and returns what it prints.
+func outputOf(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {
@@ -95,9 +95,9 @@ func TestRebuiltBoots(t *testing.T) {
 				"-b", "isolinux.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
 				"-eltorito-alt-boot", "-e", "efi.img", "-no-emul-boot",
 			}, more...)
-			runs(t, "xorriso", append(args, dir)...)
-			runs(t, filepath.Join(bin, "isomount"), "convert", "--rebuild", old, "-o", rebuilt)
-			report := runs(t, "xorriso", "-indev", rebuilt, "-report_el_torito", "plain", "-report_system_area", "plain")
+			outputOf(t, "xorriso", append(args, dir)...)
+			outputOf(t, filepath.Join(bin, "isomount"), "convert", "--rebuild", old, "-o", rebuilt)
+			report := outputOf(t, "xorriso", "-indev", rebuilt, "-report_el_torito", "plain", "-report_system_area", "plain")
 			want := []string{"cyl-align-on", "1  BIOS  y   none  0x0000  0x00      4", "2  UEFI  y   none"}
 			if name == "files" {
 				want = append(want, "MBR isohybrid", "cat path : /boot.cat", "img path :   1  /isolinux.bin", "img path :   2  /efi.img")
