@@ -254,6 +254,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(highSierraDisc().data)
 	f.Add(withAttributes(al(40, "\x03a", "b", "", "\x17\x35\x65\x81\x17")).data)
 	f.Add(packed(zisofsFile(f, "pz", []byte("content")), zf("ZF", "pz", testShift, 7)).data)
+	f.Add(packed(sparseFile(2, 1<<17, sparsePiece{512, []byte("content")}), sf(1<<17, 2)).data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<20 {
 			return
@@ -268,6 +269,7 @@ func FuzzPatch(f *testing.F) {
 	for _, h := range hostile {
 		images = append(images, h.image().data)
 	}
+	images = append(images, packed(sparseFile(3, 1<<25, sparsePiece{1 << 24, noise(1000)}), sf(1<<25, 3)).data)
 	for img := range fsystest.Corpus(f) {
 		if _, err := Open(bytes.NewReader(img), int64(len(img)), Options{}); err == nil {
 			images = append(images, img)
