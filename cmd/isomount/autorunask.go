@@ -31,7 +31,7 @@ func (a *app) agreed(ctx context.Context, mode autorunMode, o *offer, d *ipc.Dri
 	case consentAllow:
 		return true, nil
 	case consentDeny:
-		fmt.Fprintf(a.err, "isomount: note: the disc wants to %s; you said never, see %s\n", o.what, store.path)
+		fmt.Fprintf(a.err, "isomount: note: the disc wants to %s; you said never; isomount autorun --forget %.12s has it ask again\n", o.what, hash)
 		return false, nil
 	}
 	if !isTerminal(a.in) || !isTerminal(a.err) {
@@ -53,7 +53,7 @@ func (a *app) ask(ctx context.Context, store *consents, hash string, o *offer, d
 	if err != nil {
 		return false, err
 	}
-	c := consent{Label: d.Label, Action: o.what}
+	c := consent{Label: d.Label, Action: o.what, Image: d.Image}
 	switch answer {
 	case "y", "yes":
 		return true, nil

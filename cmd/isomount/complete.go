@@ -69,6 +69,7 @@ var flagCompleters = map[string]completer{
 	"udf":            cobra.FixedCompletions([]string{"1.02", "2.01"}, cobra.ShellCompDirectiveNoFileComp),
 	"boot-emulation": cobra.FixedCompletions([]string{"none", "1.2", "1.44", "2.88", "hd"}, cobra.ShellCompDirectiveNoFileComp),
 	"against":        directories,
+	"forget":         answers,
 }
 
 // addCompletions puts the completers to the commands.
@@ -131,6 +132,21 @@ func imagesAndDrives(c *cobra.Command, words []string, start string) ([]cobra.Co
 		return drives(c, words, start)
 	}
 	return images(c, words, start)
+}
+
+// answers proposes the discs about which autorun remembers an answer.
+func answers(_ *cobra.Command, _ []string, start string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	found := []cobra.Completion{"all"}
+	store, err := openConsents()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for _, l := range store.list() {
+		if strings.HasPrefix(l.ID, start) {
+			found = append(found, cobra.CompletionWithDesc(l.ID[:min(shownID, len(l.ID))], printable(l.Label)+", "+printable(string(l.Image))))
+		}
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeTime is how long somebody who presses a key may have to wait.

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/isomount/isomount/pkg/ipc"
 	"github.com/isomount/isomount/pkg/isofs/master"
 )
 
@@ -36,11 +37,12 @@ type consentFile struct {
 	Discs   map[string]consent `json:"discs"`
 }
 
-// A consent is one decision. Label and Action are for people who read the file.
+// A consent is one decision. Label, Action and Image are for people.
 type consent struct {
 	Decision string    `json:"decision"`
 	Label    string    `json:"label"`
 	Action   string    `json:"action"`
+	Image    ipc.Path  `json:"image,omitempty"`
 	Time     time.Time `json:"time"`
 }
 
@@ -105,9 +107,18 @@ func stateDir() (string, error) {
 // decision returns what was decided about a disc, "" if nothing.
 func (c *consents) decision(hash string) string { return c.file.Discs[hash].Decision }
 
-// record adds a decision. The file is replaced as a whole; a lock keeps two
-// programs from losing each other's.
+// record adds a decision.
 func (c *consents) record(ctx context.Context, hash string, decided consent) error {
+	return c.update(ctx, func(discs map[string]consent) error {
+		decided.Time = time.Now().UTC().Truncate(time.Second)
+		discs[hash] = decided
+		return nil
+	})
+}
+
+// update changes the decisions. The file is replaced as a whole; a lock keeps two
+// programs from losing each other's changes.
+func (c *consents) update(ctx context.Context, change func(map[string]consent) error) error {
 	dir := filepath.Dir(c.path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -120,11 +131,13 @@ func (c *consents) record(ctx context.Context, hash string, decided consent) err
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return err
 	}
+	c.file.Discs = map[string]consent{}
 	if err := c.read(); err != nil {
 		return err
 	}
-	decided.Time = time.Now().UTC().Truncate(time.Second)
-	c.file.Discs[hash] = decided
+	if err := change(c.file.Discs); err != nil {
+		return err
+	}
 	return c.write(ctx)
 }
 

@@ -60,6 +60,7 @@ var commands = []struct {
 	{insideName, execInsideCommand},
 	{watcherName, execWatchCommand},
 	{"rip", ripCommand},
+	{"autorun", autorunCommand},
 	{"wait", waitCommand},
 	{"persist", persistCommand},
 	{"forget", forgetCommand},
