@@ -47,6 +47,9 @@ func (b *bench) startDaemon(name string) (*daemon, error) {
 		if d.client("stats").Run() == nil {
 			return d, nil
 		}
+		if err := b.ctx.Err(); err != nil {
+			return nil, err
+		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	return nil, fmt.Errorf("isomountd does not answer on %s", socket)
