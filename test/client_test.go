@@ -22,6 +22,8 @@ type daemon struct {
 	log *bytes.Buffer
 	uid int
 	env []string
+
+	program string // "": the one under test
 }
 
 // startDaemon starts a daemon as a user (0: as this one) with flags.
@@ -38,6 +40,9 @@ func startDaemon(t *testing.T, uid int, flags ...string) *daemon {
 func (d *daemon) start(flags ...string) {
 	d.t.Helper()
 	d.cmd = d.command(context.Background(), "isomountd", flags...)
+	if d.program != "" {
+		d.cmd.Path = d.program
+	}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)

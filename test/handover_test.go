@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,55 @@ func TestReplacedUnderLoad(t *testing.T) {
 		t.Errorf("an operation took %v", longest)
 	}
 	d.must("unmount", point)
+}
+
+// A new program that does not start ends nothing: the old one goes on. One that
+// does takes over.
+func TestReplacedByAProgramThatDoesNotStart(t *testing.T) {
+	image := makeImage(t, map[string]string{"a": "content"})
+	d := &daemon{t: t, log: new(bytes.Buffer), dir: shortDir(t, 0)}
+	d.env = append(os.Environ(), "ISOMOUNT_SOCKET="+d.dir+"/socket", "XDG_RUNTIME_DIR="+d.dir, "HOME="+d.dir)
+	d.program = filepath.Join(d.dir, "isomountd")
+	install := func(content []byte) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(d.program+".new", content, 0o755), os.Rename(d.program+".new", d.program)); err != nil { //nolint:gosec // it is run
+			t.Fatal(err)
+		}
+	}
+	good, err := os.ReadFile(filepath.Join(bin, "isomountd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	install(good)
+	d.start("--keep")
+	t.Cleanup(d.stop)
+	point := d.mount(image)
+	old := d.child()
+	install([]byte("#!/bin/sh\n>$HOME/tried\nexit 1\n"))
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 10*time.Second, "the keeper has seen that", func() bool {
+		_, err := os.Lstat(filepath.Join(d.dir, "tried"))
+		return err == nil && len(d.children()) == 1
+	})
+	if out := d.must("list"); !strings.Contains(out, point) {
+		t.Errorf("the drive is not listed: %s", out)
+	}
+	if now := d.child(); now != old {
+		t.Errorf("process %d was replaced by %d", old, now)
+	}
+	install(good)
+	d.must("daemon", "--restart")
+	if now := d.child(); now == old {
+		t.Error("the old process serves")
+	}
+	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "content" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	d.must("unmount", point)
+	d.must("daemon", "--restart") // without any drive
+	d.must("list")
 }
 
 // longest ends the readers and returns how long their longest operation took.

@@ -129,19 +129,25 @@ func (rs *readers) stop() (all []reading) {
 
 // child returns the process that serves for a daemon with --keep, or 0.
 func (d *daemon) child() int {
-	pid := d.cmd.Process.Pid
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	more, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, file := range more {
-		other, _ := os.ReadFile(file)
-		b = append(b, other...)
-	}
-	for word := range strings.FieldsSeq(string(b)) {
-		if n, err := strconv.Atoi(word); err == nil {
-			return n
-		}
+	for _, pid := range d.children() {
+		return pid
 	}
 	return 0
+}
+
+// children lists the processes of a daemon with --keep: while one is replaced
+// there are two.
+func (d *daemon) children() (pids []int) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", d.cmd.Process.Pid))
+	for _, file := range threads {
+		b, _ := os.ReadFile(file)
+		for word := range strings.FieldsSeq(string(b)) {
+			if n, err := strconv.Atoi(word); err == nil {
+				pids = append(pids, n)
+			}
+		}
+	}
+	return pids
 }
 
 // killChild kills the process that serves, and waits for the next.

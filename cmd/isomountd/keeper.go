@@ -26,7 +26,8 @@ import (
 // starts another child when this one ends, which then goes on. It reads nothing
 // but notify messages, so that nothing a disc or a client says can end it.
 //
-// SIGHUP replaces the child, by whatever program is installed now. SIGTERM ends
+// SIGHUP replaces the child, by whatever program is installed now, which is
+// started before the old one ends; see standby. SIGTERM ends
 // the drives, the child and the keeper. The keeper ends as well when the child
 // has ended cleanly and left nothing to keep.
 type keeper struct {
@@ -37,8 +38,10 @@ type keeper struct {
 	messages chan *notify.Message
 	program  string
 	store    []*os.File // in the order in which they came; Name is the name
+	changes  int        // of the store
 
-	child    *exec.Cmd
+	child    *child
+	standby  *standby // nil: none
 	started  time.Time
 	ready    bool // the child has told so
 	everUp   bool // a child has
@@ -103,16 +106,12 @@ func (k *keeper) loop(ctx context.Context) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	defer k.dropStandby()
 	for {
 		if err := k.start(ctx); err != nil {
 			return err
 		}
-		ended := make(chan struct{})
-		go func() {
-			_ = k.child.Wait() // the state says how
-			close(ended)
-		}()
-		k.watch(ctx, hangups, ended)
+		k.watch(ctx, hangups)
 		k.drain()
 		if done, err := k.verdict(); done {
 			return err
@@ -121,7 +120,7 @@ func (k *keeper) loop(ctx context.Context) error {
 }
 
 // watch serves the child until it has ended.
-func (k *keeper) watch(ctx context.Context, hangups <-chan os.Signal, ended <-chan struct{}) {
+func (k *keeper) watch(ctx context.Context, hangups <-chan os.Signal) {
 	var kill <-chan time.Time
 	interrupted := ctx.Done()
 	for {
@@ -132,8 +131,14 @@ func (k *keeper) watch(ctx context.Context, hangups <-chan os.Signal, ended <-ch
 			}
 		case <-hangups:
 			k.log.Info("replacing the daemon", zap.Int("pid", k.child.Process.Pid))
-			k.signal(syscall.SIGTERM)
-			kill = time.After(3 * handOverTime)
+			if err := k.prepare(ctx); err != nil {
+				k.log.Error("no other daemon can be started; this one goes on", zap.Error(err))
+			}
+		case err := <-k.standbyReady():
+			if k.replace(err) {
+				k.signal(syscall.SIGTERM)
+				kill = time.After(3 * handOverTime)
+			}
 		case <-interrupted:
 			interrupted = nil
 			k.stopping = true
@@ -143,7 +148,7 @@ func (k *keeper) watch(ctx context.Context, hangups <-chan os.Signal, ended <-ch
 			kill = time.After(drainTime + handOverTime)
 		case <-kill:
 			k.signal(syscall.SIGKILL)
-		case <-ended:
+		case <-k.child.ended:
 			return
 		}
 	}
@@ -215,6 +220,7 @@ func (k *keeper) put(name string, f *os.File) {
 		return
 	}
 	k.store = append(k.store, os.NewFile(uintptr(fd), name))
+	k.changes++
 }
 
 func (k *keeper) remove(name string) {
@@ -228,33 +234,51 @@ func (k *keeper) remove(name string) {
 	}
 	clear(k.store[len(left):])
 	k.store = left
+	k.changes++
 }
 
-// start starts a child, with the socket and whatever is kept.
-func (k *keeper) start(ctx context.Context) error {
-	time.Sleep(k.delay())
+// start lets the standby go on, or starts a child.
+func (k *keeper) start(ctx context.Context) (err error) {
+	if !k.takeStandby() {
+		time.Sleep(k.delay())
+		k.child, err = k.spawn(ctx, nil)
+	}
+	k.started, k.ready = time.Now(), false
+	return err
+}
+
+// spawn starts a process with the socket and whatever is kept, and for a standby
+// with its end of a line.
+func (k *keeper) spawn(ctx context.Context, line *os.File) (*child, error) {
 	names := make([]string, 0, len(k.store)+1)
-	files := make([]*os.File, 0, len(k.store)+1)
+	files := make([]*os.File, 0, len(k.store)+2)
 	for _, f := range append([]*os.File{k.file}, k.store...) {
 		files = append(files, f)
 		names = append(names, f.Name())
 	}
 	names[0] = "isomountd.socket"
+	env := append(os.Environ(),
+		keeperVariable+"="+strconv.Itoa(os.Getpid()), "NOTIFY_SOCKET="+k.notes.Path(),
+		"LISTEN_FDS="+strconv.Itoa(len(files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	if line != nil {
+		const first = 3 // behind standard input, output and errors
+		env = append(env, standbyVariable+"="+strconv.Itoa(first+len(files)))
+		files = append(files, line)
+	}
 	var err error
 	// The program that was replaced on disk is tried before our own.
 	for _, program := range []string{k.program, "/proc/self/exe"} {
-		k.child = exec.CommandContext(context.WithoutCancel(ctx), program, os.Args[1:]...)
-		k.child.Stdout, k.child.Stderr = os.Stdout, os.Stderr
-		k.child.ExtraFiles = files
-		k.child.Env = append(os.Environ(),
-			keeperVariable+"="+strconv.Itoa(os.Getpid()), "NOTIFY_SOCKET="+k.notes.Path(),
-			"LISTEN_FDS="+strconv.Itoa(len(files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
-		if err = k.child.Start(); err == nil {
-			break
+		c := &child{exec.CommandContext(context.WithoutCancel(ctx), program, os.Args[1:]...), make(chan struct{})}
+		c.Stdout, c.Stderr, c.ExtraFiles, c.Env = os.Stdout, os.Stderr, files, env
+		if err = c.Start(); err == nil {
+			go func() {
+				_ = c.Wait() // the state says how
+				close(c.ended)
+			}()
+			return c, nil
 		}
 	}
-	k.started, k.ready = time.Now(), false
-	return err
+	return nil, err
 }
 
 // delay is how long to wait before the next child: not at all after a kill, and
@@ -280,7 +304,7 @@ func (k *keeper) verdict() (done bool, err error) {
 	switch {
 	case k.stopping && (state.Success() || k.stops > 0):
 		return true, nil
-	case state.Success() && len(k.store) == 0 && !k.isWaitedFor():
+	case state.Success() && len(k.store) == 0 && k.standby == nil && !k.isWaitedFor():
 		return true, nil
 	case !state.Success() && !k.everUp:
 		return true, exitError(state.ExitCode())

@@ -66,6 +66,9 @@ func serve(ctx context.Context, c config, again func() (config, error)) error {
 		return err
 	}
 	d.level, d.again = level, again
+	if err := standBy(ctx); err != nil {
+		return err
+	}
 	listener := old.listener
 	if listener == nil {
 		if listener, err = listen(c.Socket); err != nil {
