@@ -91,6 +91,7 @@ func plan(t *Tree, opt Options) (*image, error) {
 	}
 	if m.opt.UDF != 0 {
 		m.udf = &udfPlan{m: m, revision: m.opt.UDF}
+		m.noteXattrs()
 	}
 	m.layout()
 	if m.next > math.MaxUint32 {
@@ -169,6 +170,22 @@ func (m *image) count(n *Node) {
 	if m.opt.Reproducible {
 		i.mtime = min(i.mtime, m.date.UnixNano())
 		i.atime, i.ctime = i.mtime, i.mtime
+	}
+}
+
+// noteXattrs tells how many files have attributes that the UDF tree lacks.
+func (m *image) noteXattrs() {
+	files := 0
+	if x := m.tree.root.inode.extra; x != nil && len(x.xattrs) > 0 {
+		files++
+	}
+	for n := range m.tree.All() {
+		if x := n.inode.extra; x != nil && len(x.xattrs) > 0 {
+			files++
+		}
+	}
+	if files > 0 {
+		m.result.Notes = append(m.result.Notes, Note{"/", fmt.Errorf("%w: those of %d names", ErrUDFXattrs, files)})
 	}
 }
 

@@ -30,6 +30,8 @@ var (
 	ErrTooLarge = errors.New("too large for the image format")
 	// ErrShort reports a file with fewer bytes than it had when it was scanned.
 	ErrShort = errors.New("file became shorter while it was read")
+	// ErrUDFXattrs reports extended attributes that only the Rock Ridge tree has.
+	ErrUDFXattrs = errors.New("extended attributes are not written to the UDF tree")
 	// ErrTooDeep reports directories nested too deep for plain ISO 9660.
 	ErrTooDeep = errors.New("directories nested deeper than ISO 9660 allows")
 )
@@ -50,7 +52,7 @@ type Options struct {
 	NoJoliet    bool     // leave out the Unicode tree for Windows
 	LongJoliet  bool     // Joliet names of 103 instead of 64 characters
 	Deep        bool     // keep directories where they are, however deep, instead of relocating them
-	UDF         Revision // also write a UDF tree; 0 for none
+	UDF         Revision // also write a UDF tree, without extended attributes; 0 for none
 
 	// What the volume descriptors say. The first two have room for 32
 	// characters, the other identifiers for 128, and Joliet for half of that.

@@ -500,3 +500,20 @@ func TestManyDirectories(t *testing.T) {
 		t.Errorf("root has %d links, %v, want 70002", a.Nlink, err)
 	}
 }
+
+func TestXattrsOutsideOfUDFAreNoted(t *testing.T) {
+	files := []fsystest.File{{Path: "a", Data: []byte("a"), Xattrs: map[string]string{"user.x": "1"}}, {Path: "b", Data: []byte("b")}}
+	for _, tt := range []struct {
+		udf  Revision
+		want bool
+	}{{0, false}, {UDF102, true}} {
+		tree := treeOf(t, files)
+		r, err := Write(t.Context(), io.Discard, tree, Options{UDF: tt.udf}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(r.Notes) == 1 && errors.Is(r.Notes[0].Err, ErrUDFXattrs); got != tt.want {
+			t.Errorf("UDF %x: notes %v", tt.udf, r.Notes)
+		}
+	}
+}
