@@ -1,13 +1,18 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/isomount/isomount/pkg/ipc"
+	"github.com/isomount/isomount/pkg/mount"
 )
 
 // Accounts that every Debian has; fusermount3 wants its users to have one.
@@ -124,4 +129,71 @@ func TestUnreadableImage(t *testing.T) {
 	if out, code := d.client("mount", other, "/etc"); code != 6 && code != 13 {
 		t.Errorf("a mount point of root's: exit code %d: %s", code, out)
 	}
+}
+
+// dialAs connects as a user, who the daemon takes the caller for.
+func dialAs(t *testing.T, uid int, socket string) *ipc.Client {
+	t.Helper()
+	type result struct {
+		client *ipc.Client
+		err    error
+	}
+	done := make(chan result)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with this function
+		if _, _, e := syscall.RawSyscall(syscall.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); e != 0 {
+			done <- result{nil, e}
+			return
+		}
+		c, err := ipc.Dial(context.Background(), socket)
+		done <- result{c, err}
+	}()
+	r := <-done
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	return r.client
+}
+
+// A user who says that their drive is where another's is does not have that
+// unmounted when the daemon, which is root here, ends.
+func TestStopTakesNoMountOfAnother(t *testing.T) {
+	needRoot(t)
+	need(t, "fusermount3")
+	image := makeImage(t, map[string]string{"a": "content"})
+	bobs := startDaemon(t, bob)
+	point := bobs.mount(image)
+	d := startDaemon(t, 0)
+	if err := errors.Join(os.Chmod(d.dir, 0o755), os.Chmod(d.dir+"/socket", 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	client := dialAs(t, alice, d.dir+"/socket")
+	defer client.Close()
+	m, err := mount.Prepare(t.Context(), t.TempDir(), mount.Options{})
+	if err != nil {
+		t.Skip(err)
+	}
+	file, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r, err := client.Mount(t.Context(), &ipc.MountRequest{Image: ipc.Path(image), Mountpoint: ipc.Path(point)}, file, m.Device())
+	if err != nil || r.Drive.UID != alice {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if err := m.Abort(); err != nil {
+		t.Error(err)
+	}
+	if got, err := asUser(bob, "cat", filepath.Join(point, "a")); err != nil || got != "content" {
+		t.Errorf("bob's mount: %q, %v", got, err)
+	}
+	d.start() // for the end of the test
+	bobs.must("unmount", point)
 }

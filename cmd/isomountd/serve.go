@@ -198,6 +198,10 @@ func (d *daemon) stop(ctx context.Context, served <-chan error) error {
 
 func (d *daemon) unmount(ctx context.Context, info *drive.Info) {
 	log := d.log.With(zap.Int("drive", info.Number))
+	if !isMountOf(info) {
+		log.Warn("no mount of this user is where the drive was said to be", zap.String("at", info.MountPoint))
+		return
+	}
 	if err := mount.Unmount(ctx, info.MountPoint, true); err != nil {
 		log.Warn("drive could not be unmounted", zap.Error(err))
 		return
@@ -207,6 +211,21 @@ func (d *daemon) unmount(ctx context.Context, info *drive.Info) {
 			log.Warn("mount point could not be removed", zap.Error(err))
 		}
 	}
+}
+
+// isMountOf tells whether the user of a drive has a mount where they said it is:
+// they could have named that of somebody else.
+func isMountOf(info *drive.Info) bool {
+	table, err := mount.ReadTable()
+	if err != nil {
+		return false
+	}
+	e := table.At(info.MountPoint)
+	if e == nil {
+		return false
+	}
+	uid, ok := e.UserID()
+	return ok && uid == info.UID
 }
 
 // timeout gives what has to be done even though ctx has ended its time.
