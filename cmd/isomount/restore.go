@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,18 +50,28 @@ func (a *app) restore(ctx context.Context, retry time.Duration) error {
 		case <-time.After(pause):
 			left, errs = restoreSome(ctx, left)
 		}
-		for i := len(left) - 1; i >= 0; i-- {
-			if errors.Is(errs[i], ipc.ErrHungUp) { // twice: it ends every daemon that reads it
-				failed = append(failed, errs[i])
-				left, errs = slices.Delete(left, i, i+1), slices.Delete(errs, i, i+1)
-			}
-		}
+		var lost []error
+		left, errs, lost = giveUp(left, errs)
+		failed = append(failed, lost...)
 	}
 	var first error
 	for _, err := range append(failed, errs...) {
 		first = a.first(first, err)
 	}
 	return first
+}
+
+// giveUp sorts out the drives whose image has ended the daemon, twice by now: it
+// ends every daemon that reads it.
+func giveUp(all []lasting, why []error) (left []lasting, errs, lost []error) {
+	for i, err := range why {
+		if errors.Is(err, ipc.ErrHungUp) {
+			lost = append(lost, err)
+			continue
+		}
+		left, errs = append(left, all[i]), append(errs, err)
+	}
+	return left, errs, lost
 }
 
 // restoreSome mounts drives and returns those that could not be, with the
