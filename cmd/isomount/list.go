@@ -49,9 +49,17 @@ func (a *app) table(drives []ipc.Drive) error {
 	for i := range drives {
 		d := &drives[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, printable(d.Label), d.Filesystem, bytesText(d.Size),
-			userName(d.UID), d.State, d.Since.Local().Format(time.DateTime), printable(string(d.Mountpoint)), printable(string(d.Image)))
+			userName(d.UID), stateText(d), d.Since.Local().Format(time.DateTime), printable(string(d.Mountpoint)), printable(string(d.Image)))
 	}
 	return w.Flush()
+}
+
+// stateText says how a drive is, and whether it is one that ends with its daemon.
+func stateText(d *ipc.Drive) string {
+	if hasOption(d.Options, "transport=uring") {
+		return string(d.State) + " (uring)"
+	}
+	return string(d.State)
 }
 
 // printable keeps what a name from a disc holds from acting on the terminal.

@@ -158,6 +158,7 @@ func (d *daemon) tell(state string) {
 // that the service stops: the service does not, and systemd 252 forgets what it
 // keeps of one that fails after it has said so.
 func (d *daemon) handOver(ctx context.Context, served <-chan error) error {
+	d.endEarly(ctx)
 	n, _ := d.handler.drives.Len()
 	d.log.Info("handing over", zap.Int("drives", n))
 	defer d.handler.drives.Leave()
@@ -173,6 +174,17 @@ func (d *daemon) handOver(ctx context.Context, served <-chan error) error {
 		return d.manager.Remove(crashName)
 	}
 	return nil
+}
+
+// endEarly ends the drives that the next process could not go on with.
+func (d *daemon) endEarly(ctx context.Context) {
+	ctx, cancel := timeout(ctx, handOverTime)
+	defer cancel()
+	for _, info := range d.handler.drives.List(0) {
+		if info.EndsEarly {
+			d.unmount(ctx, &info)
+		}
+	}
 }
 
 // stop ends the drives and then the server. Drives whose mount this process may

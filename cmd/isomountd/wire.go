@@ -10,6 +10,7 @@ import (
 	"github.com/isomount/isomount/pkg/cache"
 	"github.com/isomount/isomount/pkg/drive"
 	"github.com/isomount/isomount/pkg/fsys"
+	"github.com/isomount/isomount/pkg/fusefs"
 	"github.com/isomount/isomount/pkg/ipc"
 	"github.com/isomount/isomount/pkg/source"
 	"github.com/isomount/isomount/pkg/volume"
@@ -57,9 +58,12 @@ var wireErrors = []struct {
 	{drive.ErrLimit, ipc.ErrLimitReached, "unmount some first"},
 	{drive.ErrClosed, ipc.ErrStopping, "try again in a moment"},
 	{drive.ErrDevice, ipc.ErrUsage, ""},
+	{fusefs.ErrNoURing, ipc.ErrUnsupported, noURingHint},
 	{drive.ErrPanic, ipc.ErrInternal, "the daemon's log says more; please report it, with the image if you may"},
 	{context.Canceled, ipc.ErrStopping, ""},
 }
+
+const noURingHint = `mount without transport=uring, or have root allow it: "echo Y > /sys/module/fuse/parameters/enable_uring" (Linux 6.14), "sysctl kernel.io_uring_disabled=0"`
 
 // wireError turns an error of the drives into one for clients.
 func wireError(err error, img ipc.Path) error {

@@ -48,6 +48,7 @@ type Info struct {
 	Requests   fusefs.Stats
 	Cache      cache.Stats
 	Report     volume.Report
+	EndsEarly  bool // it ends with the process even where others are kept
 }
 
 // A drive is one disc and its mount.
@@ -67,6 +68,7 @@ type drive struct {
 	volume *volume.Volume // nil while the image is not read
 	server *fusefs.Server
 
+	uring bool         // it uses io_uring and ends with the process; nothing of it is stored
 	local atomic.Int64 // descriptor of the file that is the disc, plus 1; 0: there is none
 	state State        // guarded by Manager.mu
 }
@@ -92,6 +94,7 @@ type disc struct {
 	meta   *cache.Reader
 	blocks *cache.Blocks // what was decompressed
 	volume *volume.Volume
+	uring  bool
 	local  int // descriptor of the file that is the disc, or -1
 }
 
@@ -112,7 +115,7 @@ func open(spec Spec, c *cache.Cache) (*disc, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &disc{size: data.Size(), meta: c.ReaderWithin(data, data.Size(), metaShare), blocks: c.Blocks(), local: -1}
+	d := &disc{size: data.Size(), meta: c.ReaderWithin(data, data.Size(), metaShare), blocks: c.Blocks(), local: -1, uring: o.Transport == volume.TransportURing}
 	if fd, ok := data.LocalFile(); ok && file.HasPages() {
 		d.local = fd
 	}
@@ -130,6 +133,7 @@ func (d *disc) close() error { return errors.Join(d.meta.Close(), d.blocks.Close
 func (d *drive) insert(disc *disc) {
 	d.size, d.meta, d.volume, d.close = disc.size, disc.meta, disc.volume, disc.close
 	d.local.Store(int64(disc.local) + 1)
+	d.uring = disc.uring
 }
 
 // localFile is [fusefs.Options.LocalFile].

@@ -3,6 +3,7 @@ package drive
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -169,6 +170,11 @@ func (m *Manager) place(d *drive) error {
 	if err != nil {
 		return err
 	}
+	if disc.uring {
+		if err := m.admitRings(); err != nil {
+			return errors.Join(err, disc.close())
+		}
+	}
 	d.insert(disc)
 	for m.drives[d.number] != nil || m.strange[d.number] {
 		d.number++
@@ -180,7 +186,7 @@ func (m *Manager) place(d *drive) error {
 
 // start stores what a successor needs and makes the server.
 func (m *Manager) start(ctx context.Context, d *drive) error {
-	if m.o.Store != nil {
+	if m.o.Store != nil && !d.uring {
 		if err := m.keep(ctx, d); err != nil {
 			return fmt.Errorf("drive %d: %w", d.number, err)
 		}
@@ -201,7 +207,7 @@ func (m *Manager) newServer(d *drive, fs fsys.FS) (*fusefs.Server, error) {
 	m.mu.Unlock()
 	return fusefs.New(fs, d.device, fusefs.Options{
 		Log: m.log(d), Buffers: &m.buffers, Journal: d.journal, Deadline: deadline, NoResend: m.o.NoResend,
-		LocalFile: d.localFile,
+		LocalFile: d.localFile, URing: d.uring,
 	})
 }
 
@@ -370,6 +376,7 @@ func (m *Manager) info(d *drive) Info {
 			i.State = Failing
 		}
 	}
+	d.describeRings(&i)
 	return i
 }
 

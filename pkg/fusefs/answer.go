@@ -162,6 +162,12 @@ func (w *worker) read(req []byte) ([]byte, int, error) {
 	in := view[fuse.ReadIn](req)
 	size := clampSize(in.Size, maxRead)
 	fd, at, direct := w.spotOf(in)
+	if direct && w.ring != nil {
+		if out := w.ring.readNow(in.Unique, fd, at); out != nil {
+			return out, at.n, nil
+		}
+		direct = false
+	}
 	if direct && isLong(req) && at.n <= longestRead && w.splice(fd, at, in.Unique) {
 		return nil, 0, nil
 	}
@@ -265,6 +271,7 @@ func (s *Server) interrupt(req []byte) {
 		return
 	}
 	unique := view[fuse.InterruptIn](req).Unique
+	s.rings.interrupt(unique)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.workers {

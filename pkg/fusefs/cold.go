@@ -44,31 +44,42 @@ func (w *worker) init(req []byte) {
 	h := inHeader(req)
 	n, err := w.s.negotiate(req, w.out)
 	if err == nil {
+		err = w.s.rings.prepare(view[fuse.InitOut](w.out[outHeaderBytes:]))
+	}
+	if err == nil {
 		err = w.s.journal.setInit(req)
 	}
 	if err != nil {
 		w.s.log.Error("INIT refused", zap.Error(err))
 		w.fail(h.Unique, unix.EPROTO)
+		if w.s.rings != nil {
+			w.s.finish(err)
+		}
 		return
 	}
 	w.reply(w.out[:n])
+	w.s.rings.start()
 	w.s.setReady()
 }
 
 // capabilities is what we can do beyond what go-fuse asks for by itself.
 // Requests in flight over io_uring and passthrough files would die with the
-// process, so neither is among them.
+// process, so neither is among them; io_uring is asked for where that is wanted.
 const capabilities = fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_CACHE_SYMLINKS | fuse.CAP_ASYNC_DIO |
 	fuse.CAP_EXPORT_SUPPORT | fuse.CAP_HAS_RESEND | fuse.CAP_SPLICE_WRITE | fuse.CAP_SPLICE_MOVE
 
 const without = fuse.CAP_PASSTHROUGH | fuse.CAP_ALLOW_IDMAP | fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_AUTO_INVAL_DATA
 
 func newProtocol(s *Server) *fuse.ProtocolServer {
+	extra := uint64(capabilities)
+	if s.opts.URing {
+		extra |= fuse.CAP_OVER_IO_URING
+	}
 	return fuse.NewProtocolServer(&rawFS{RawFileSystem: fuse.NewDefaultRawFileSystem(), s: s}, &fuse.MountOptions{
 		MaxWrite:                 longestRead, // go-fuse takes the pages of a read from it
 		MaxReadAhead:             longestRead,
 		MaxBackground:            64,
-		ExtraCapabilities:        capabilities,
+		ExtraCapabilities:        extra,
 		DisabledCapabilities:     without,
 		ExplicitDataCacheControl: true,
 		Logger:                   zap.NewStdLog(s.log),

@@ -33,6 +33,7 @@ type Options struct {
 	Journal  *Journal      // nil: of its own, gone with the process
 	Deadline time.Duration // a request that takes longer is answered EIO; 0: 30 s
 	NoResend bool          // do not use FUSE_NOTIFY_RESEND even if the kernel has it
+	URing    bool          // use FUSE over io_uring, see [ErrNoURing]; the mount then ends with the process
 
 	// LocalFile returns the descriptor of a file in which the extents of the
 	// tree lie at the same offsets; not ok if there is none, or not yet.
@@ -70,6 +71,7 @@ type Server struct {
 
 	stats counters
 	watch watchdog
+	rings *rings // nil: all requests come by the device
 
 	readyOnce sync.Once
 
@@ -114,6 +116,11 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 		}
 		s.journal = j
 	}
+	if o.URing {
+		if err := s.initRings(); err != nil {
+			return nil, err
+		}
+	}
 	s.proto = newProtocol(s)
 	s.watch.init()
 	return s, nil
@@ -143,10 +150,19 @@ func (s *Server) Ready(ctx context.Context) error {
 	case <-s.ready:
 		return nil
 	case <-s.end:
-		return errors.New("the mount ended before it was ready")
+		return s.endedEarly()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (s *Server) endedEarly() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	return errors.New("the mount ended before it was ready")
 }
 
 // Ended returns a context that is done when the connection has ended; Serve

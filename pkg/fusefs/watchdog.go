@@ -96,6 +96,7 @@ func (s *Server) watchOnce(now time.Time) (busy bool) {
 			stuck++
 		}
 	}
+	busy = s.rings.watch(now) || busy
 	if stuck == workerCount && s.watch.refuser.CompareAndSwap(false, true) {
 		s.wg.Go(s.refuse)
 	}
@@ -113,12 +114,21 @@ func (s *Server) judge(w *worker, age time.Duration) (stuck bool) {
 	case age >= s.opts.Deadline && w.unique.CompareAndSwap(unique, 0):
 		s.stats.late.Add(1)
 		s.log.Warn("the image does not answer; the request is given up", zap.Duration("took", age))
-		s.answer(unique, unix.EIO)
+		w.giveUp(unique, unix.EIO)
 		return true
 	case w.interrupted.Load() && age >= interruptGrace && w.unique.CompareAndSwap(unique, 0):
-		s.answer(unique, unix.EINTR)
+		w.giveUp(unique, unix.EINTR)
 	}
 	return false
+}
+
+// giveUp answers a request in the stead of the worker that is stuck with it.
+func (w *worker) giveUp(unique uint64, e unix.Errno) {
+	if w.ring != nil {
+		w.ring.giveUp(unique, e)
+		return
+	}
+	w.s.answer(unique, e)
 }
 
 // refuse answers EIO to everything while all workers wait for an image that

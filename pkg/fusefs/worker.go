@@ -31,9 +31,10 @@ const (
 type worker struct {
 	s    *Server
 	slot int
-	req  []byte // the slot's memory
-	out  []byte // of smallReply bytes
-	big  []byte // of largeReply bytes, while it is needed
+	ring *ringWorker // nil: it reads the device
+	req  []byte      // the slot's memory
+	out  []byte      // of smallReply bytes
+	big  []byte      // of largeReply bytes, while it is needed
 
 	// Reused from request to request, so that listing allocates nothing.
 	list  direntList
@@ -51,14 +52,20 @@ type worker struct {
 }
 
 func (s *Server) newWorker(slot int) *worker {
-	w := &worker{s: s, slot: slot, req: s.journal.slot(slot), out: make([]byte, smallReply)}
+	w := &worker{slot: slot}
+	s.initWorker(w, s.journal.slot(slot))
 	for page := 0; page < slotBytes; page += pageBytes {
 		atomic.AddUint32((*uint32)(unsafe.Pointer(&w.req[page])), 0) // writes, so that it is resident
 	}
+	return w
+}
+
+// initWorker gives a worker the memory for its requests and what else it needs.
+func (s *Server) initWorker(w *worker, req []byte) {
+	w.s, w.req, w.out = s, req, make([]byte, smallReply)
 	clear(w.out)
 	w.yield = w.addEntry
 	w.pieces, w.yieldExtent = make([]fsys.Extent, 0, 2), w.addExtent
-	return w
 }
 
 // run serves until the mount ends.
@@ -161,7 +168,11 @@ func (w *worker) reply(out []byte) {
 		status int32
 		unique uint64
 	})(unsafe.Pointer(&out[0]))
-	if w.unique.CompareAndSwap(h.unique, 0) {
+	switch {
+	case !w.unique.CompareAndSwap(h.unique, 0):
+	case w.ring != nil:
+		w.ring.answered(out)
+	default:
 		w.s.write(out)
 	}
 }

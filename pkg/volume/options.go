@@ -30,6 +30,12 @@ const (
 	viewOne = "one"
 )
 
+// Values of the option transport=.
+const (
+	TransportDevice = "device"
+	TransportURing  = "uring"
+)
+
 // Options choose a tree and how it is shown. The zero value chooses by the
 // disc and gives everything to root.
 type Options struct {
@@ -52,6 +58,8 @@ type Options struct {
 	Anchor    int64 // block of the UDF anchor; 0: look for it
 	LastBlock int64 // last block of the UDF session; 0: by the size
 	BlockSize int64 // of UDF, in bytes; 0: try all
+
+	Transport string // TransportDevice ("" too) or TransportURing: how requests come from the kernel
 
 	Owner fsys.Owner
 }
@@ -98,6 +106,7 @@ var options = []option{
 	{"dmode", hasValue, setMode(func(o *Options, m uint32) { o.Owner.DirMode, o.Owner.SetDir = m, true })},
 	{"overriderockperm", noValue, func(o *Options, _ string) error { o.Owner.ForceMode = true; return nil }},
 	{"umask", hasValue, setMode(func(o *Options, m uint32) { o.Owner.Umask = m })},
+	{"transport", hasValue, choice(func(o *Options) *string { return &o.Transport }, TransportDevice, TransportURing)},
 }
 
 // noise are options that say what is so anyway, or that only mount(8) and
