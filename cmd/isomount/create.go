@@ -421,7 +421,7 @@ func explainWrite(err error) error {
 		return fmt.Errorf("%w; leave out --no-rock-ridge, or add --deep", err)
 	case errors.Is(err, unix.ENOSPC):
 		return fmt.Errorf("%w; nothing was left behind, make room or choose another place with -o", err)
-	case errors.Is(err, master.ErrShort):
+	case errors.Is(err, master.ErrShort), errors.Is(err, master.ErrGone):
 		return fmt.Errorf("%w; nothing was written, try again when it is not in use", err)
 	}
 	return err

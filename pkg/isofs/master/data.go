@@ -45,6 +45,9 @@ func (m *image) writeFile(o *output, n *Node) error {
 // since is noted and left out, what is missing is an error.
 func (m *image) copyFile(o *output, n *Node, sum hash.Hash) error {
 	r, err := n.inode.content.Open(n)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
 	if err != nil {
 		return err
 	}

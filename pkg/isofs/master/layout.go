@@ -185,7 +185,7 @@ func (m *image) noteXattrs() {
 		}
 	}
 	if files > 0 {
-		m.result.Notes = append(m.result.Notes, Note{"/", fmt.Errorf("%w: those of %d names", ErrUDFXattrs, files)})
+		m.result.Notes = append(m.result.Notes, Note{"/", fmt.Errorf("%w (names that have some: %d)", ErrUDFXattrs, files)})
 	}
 }
 

@@ -30,6 +30,8 @@ var (
 	ErrTooLarge = errors.New("too large for the image format")
 	// ErrShort reports a file with fewer bytes than it had when it was scanned.
 	ErrShort = errors.New("file became shorter while it was read")
+	// ErrGone reports a file that was there when it was scanned and is not any more.
+	ErrGone = errors.New("file vanished while the image was written")
 	// ErrUDFXattrs reports extended attributes that only the Rock Ridge tree has.
 	ErrUDFXattrs = errors.New("extended attributes are not written to the UDF tree")
 	// ErrTooDeep reports directories nested too deep for plain ISO 9660.

@@ -298,7 +298,7 @@ func TestSourceChanges(t *testing.T) {
 		{"shorter", func(p string) error { return os.Truncate(p, 2) }, nil, ErrShort, ""},
 		{"empty", func(p string) error { return os.Truncate(p, 0) }, nil, ErrShort, ""},
 		{"rewritten", func(p string) error { return os.WriteFile(p, []byte("elif"), 0o644) }, ErrChanged, nil, "elif"},
-		{"gone", os.Remove, nil, fs.ErrNotExist, ""},
+		{"gone", os.Remove, nil, ErrGone, ""},
 		{"a link now", func(p string) error { return errors.Join(os.Remove(p), os.Symlink("/etc/passwd", p)) }, nil, unix.ELOOP, ""},
 		{"a directory now", func(p string) error { return errors.Join(os.Remove(p), os.Mkdir(p, 0o755)) }, nil, unix.EISDIR, ""},
 		{"a pipe now", func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o644)) }, nil, ErrShort, ""},
