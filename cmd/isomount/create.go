@@ -382,7 +382,9 @@ func (j *createJob) tell(r *master.Result) error {
 	if err := j.print(&c); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(r.Notes, func(n master.Note) bool { return !errors.Is(n.Err, master.ErrLoop) && !errors.Is(n.Err, master.ErrUDFXattrs) }) {
+	if slices.ContainsFunc(r.Notes, func(n master.Note) bool {
+		return !errors.Is(n.Err, master.ErrLoop) && !errors.Is(n.Err, master.ErrUDFXattrs)
+	}) {
 		return fmt.Errorf("%s: %w; see the notes", c.Output, errPartial)
 	}
 	return nil
