@@ -108,7 +108,12 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 	s.xattrs, _ = fs.(fsys.XattrFS)
 	s.parents, _ = fs.(fsys.ParentFS)
 	s.extents, _ = fs.(fsys.ExtentFS)
-	s.neighbours, _ = fs.(fsys.NeighbourFS)
+	if o.Journal == nil {
+		// FUSE_NOTIFY_STORE waits, and cannot be killed, for a page that is being
+		// read. A process that is to die in it does not before that read has its
+		// answer, which only the next process could give: it would never start.
+		s.neighbours, _ = fs.(fsys.NeighbourFS)
+	}
 	if s.journal == nil {
 		j, err := NewJournal()
 		if err != nil {
