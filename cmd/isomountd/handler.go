@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isomount/isomount/pkg/cache"
@@ -23,6 +25,8 @@ type handler struct {
 	drives *drive.Manager
 	cache  *cache.Cache
 	since  time.Time
+
+	tidying atomic.Bool // free will be called
 
 	mu       sync.Mutex // guards watchers
 	watchers map[chan<- ipc.Event]struct{}
@@ -190,6 +194,7 @@ func (h *handler) Monitor(ctx context.Context, p ipc.Peer, _ *ipc.MonitorRequest
 // tell passes on what happened to a drive. A client that does not keep up
 // misses events rather than holding up the drives.
 func (h *handler) tell(info drive.Info, change drive.Change) {
+	h.tidy()
 	e := ipc.Event{Time: time.Now(), Kind: ipc.EventKind(change), Drive: wireDrive(&info)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -198,5 +203,21 @@ func (h *handler) tell(info drive.Info, change drive.Change) {
 		case w <- e:
 		default:
 		}
+	}
+}
+
+// tidyDelay is how long drives may come and go before what they left behind is
+// looked for.
+const tidyDelay = time.Second
+
+// tidy gives the memory back, a little later, that surveying discs has taken and
+// that idle drives do not need. It would stay until that much is used again,
+// which a daemon that serves reads never does.
+func (h *handler) tidy() {
+	if h.tidying.CompareAndSwap(false, true) {
+		time.AfterFunc(tidyDelay, func() {
+			h.tidying.Store(false)
+			debug.FreeOSMemory()
+		})
 	}
 }

@@ -123,6 +123,9 @@ func open(spec Spec, c *cache.Cache) (*disc, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
+	if d.local >= 0 {
+		d.meta.Drop() // what the survey of the disc looked at, here and there, is not what is read next
+	}
 	return d, nil
 }
 

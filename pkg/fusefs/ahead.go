@@ -119,6 +119,9 @@ func (w *worker) ahead(n fsys.Node, out []byte) {
 		return
 	}
 	defer func() { w.s.streams.put(st) }()
+	if w.near == nil {
+		w.near = make([]fsys.Neighbour, aheadMost+1)
+	}
 	list := w.near[:st.window+1]
 	list = list[:w.s.neighbours.Neighbours(n, list)]
 	if len(list) == 0 {

@@ -41,6 +41,7 @@ func (w *worker) cold(req []byte) {
 // init answers the first request of a connection, and keeps it for whoever
 // takes the connection over.
 func (w *worker) init(req []byte) {
+	w.grown = true
 	h := inHeader(req)
 	n, err := w.s.negotiate(req, w.out)
 	if err == nil {

@@ -35,8 +35,9 @@ import (
 // Slots are page-aligned and touched before the kernel fills them, because a
 // killed thread cannot fault a page in and the request would be lost.
 type Journal struct {
-	file *os.File
-	mem  []byte
+	file  *os.File
+	mem   []byte
+	fresh bool // made by this process; looking at its slots would give them memory
 }
 
 const (
@@ -87,6 +88,7 @@ func NewJournal() (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.fresh = true
 	copy(j.mem, journalMagic)
 	j.put(offVersion, journalVersion)
 	j.put(offSlots, slotCount)

@@ -105,7 +105,7 @@ func (s *Server) Try() error {
 		return err
 	}
 	for i := range slotCount {
-		if s.journal.held(i) && s.journal.row(i).crashes() == 1 {
+		if s.journal.row(i).crashes() == 1 && s.journal.held(i) {
 			s.try(i)
 		}
 	}
@@ -149,7 +149,7 @@ func (s *Server) replay(i int) <-chan struct{} {
 		close(done)
 		w.run()
 	})
-	s.watch.wake()
+	s.wake()
 	return done
 }
 
@@ -167,7 +167,7 @@ func (s *Server) refuseLeft(i int) {
 // Suspects tells whether a request in the journal may have ended a process.
 func (j *Journal) Suspects() bool {
 	for i := range slotCount {
-		if j.held(i) && j.row(i).crashes() > 0 {
+		if j.row(i).crashes() > 0 && j.held(i) {
 			return true
 		}
 	}

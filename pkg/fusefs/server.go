@@ -127,13 +127,11 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 		}
 	}
 	s.proto = newProtocol(s)
-	s.watch.init()
 	return s, nil
 }
 
 // Serve answers requests until the mount is gone, which is no error.
 func (s *Server) Serve() error {
-	s.wg.Go(s.watchLoop)
 	if err := s.adopt(); err != nil {
 		s.finish(err)
 	} else {
@@ -210,7 +208,7 @@ func (s *Server) adopt() error {
 		s.mu.Lock()
 		busy := s.workers[i] != nil
 		s.mu.Unlock()
-		if !busy && s.journal.held(i) {
+		if !busy && !s.journal.fresh && s.journal.held(i) {
 			replays = append(replays, s.replay(i))
 		}
 	}

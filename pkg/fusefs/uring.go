@@ -210,6 +210,21 @@ func (g *rings) watch(now time.Time) (busy bool) {
 	return busy
 }
 
+// working is working for the workers of rings.
+func (g *rings) working() bool {
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, w := range g.workers {
+		if w.unique.Load() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // giveUp answers a request in the stead of a worker that is stuck with it: its
 // entry goes to another worker, which begins with that answer. The caller holds
 // mu.

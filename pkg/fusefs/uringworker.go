@@ -153,7 +153,7 @@ func (w *ringWorker) serve() bool {
 	w.given = false
 	w.begin(unique)
 	w.state.Store(released)
-	w.s.watch.wake()
+	w.s.wake()
 	switch {
 	case req == nil:
 		w.fail(unique, unix.E2BIG)

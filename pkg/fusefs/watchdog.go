@@ -18,11 +18,10 @@ const (
 const tick = 10 * time.Millisecond
 
 // A watchdog keeps a drive answering when an image does not: it frees the lead
-// from a worker that is stuck, and answers for it when its time is up. It
-// sleeps while the drive is idle.
+// from a worker that is stuck, and answers for it when its time is up. It only
+// runs while there is work.
 type watchdog struct {
-	dozing  atomic.Bool
-	alarm   chan struct{}
+	awake   atomic.Bool
 	seen    [workerCount]sighting
 	refuser atomic.Bool // the refuser runs
 }
@@ -34,41 +33,45 @@ type sighting struct {
 	since time.Time
 }
 
-func (d *watchdog) init() {
-	d.alarm = make(chan struct{}, 1)
-	d.dozing.Store(true)
-}
-
 // wake is called for every request and must stay cheap.
-func (d *watchdog) wake() {
-	if d.dozing.Load() && d.dozing.CompareAndSwap(true, false) {
-		d.alarm <- struct{}{}
+func (s *Server) wake() {
+	if !s.watch.awake.Load() && s.watch.awake.CompareAndSwap(false, true) {
+		s.wg.Go(s.watchLoop)
 	}
 }
 
-// watchLoop runs until the connection ends.
+// watchLoop runs until the drive is idle, or the connection ends.
 func (s *Server) watchLoop() {
 	ticker := time.NewTicker(tick)
-	ticker.Stop()
 	defer ticker.Stop()
 	for {
+		var now time.Time
 		select {
 		case <-s.end:
 			return
-		case <-s.watch.alarm:
+		case now = <-ticker.C:
 		}
-		ticker.Reset(tick)
-		for busy := true; busy; {
-			select {
-			case <-s.end:
-				return
-			case now := <-ticker.C:
-				busy = s.watchOnce(now)
-			}
+		if s.watchOnce(now) {
+			continue
 		}
-		ticker.Stop()
-		s.watch.dozing.Store(true)
+		s.watch.awake.Store(false)
+		// A request that has come just before found the watchdog awake.
+		if !s.working() || !s.watch.awake.CompareAndSwap(false, true) {
+			return
+		}
 	}
+}
+
+// working tells whether a worker owes an answer.
+func (s *Server) working() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.workers {
+		if w != nil && w.unique.Load() != 0 {
+			return true
+		}
+	}
+	return s.rings.working()
 }
 
 // watchOnce looks at every worker and tells whether there was work to watch.

@@ -39,7 +39,7 @@ type worker struct {
 	// Reused from request to request, so that listing allocates nothing.
 	list  direntList
 	yield func(*fsys.Entry) bool
-	near  [aheadMost + 1]fsys.Neighbour
+	near  []fsys.Neighbour
 
 	pieces      []fsys.Extent // at most two
 	yieldExtent func(fsys.Extent) bool
@@ -49,6 +49,8 @@ type worker struct {
 	unique atomic.Uint64 // of the request that is not answered yet, else 0
 
 	interrupted atomic.Bool // the process that waits for it was sent a signal
+
+	grown bool // its stack: that of a goroutine in a system call is never shrunk
 }
 
 func (s *Server) newWorker(slot int) *worker {
@@ -70,20 +72,29 @@ func (s *Server) initWorker(w *worker, req []byte) {
 
 // run serves until the mount ends.
 func (w *worker) run() {
-	defer w.leave()
-	for {
-		if !w.state.CompareAndSwap(leading, reading) {
-			if !w.s.takeLead() {
-				return
-			}
-			w.state.Store(reading)
-		}
-		n, ok := w.receive()
-		if !ok {
+	for w.next() {
+		if w.grown {
+			w.grown = false
+			w.s.wg.Go(w.run) // on a stack that is small again
 			return
 		}
+	}
+	w.leave()
+}
+
+// next serves a request, and tells whether there will be more.
+func (w *worker) next() bool {
+	if !w.state.CompareAndSwap(leading, reading) {
+		if !w.s.takeLead() {
+			return false
+		}
+		w.state.Store(reading)
+	}
+	n, ok := w.receive()
+	if ok {
 		w.serve(w.req[:n])
 	}
+	return ok
 }
 
 // leave gives the slot back. A leader that ends has seen the mount end.
@@ -117,7 +128,7 @@ func (w *worker) receive() (n int, ok bool) {
 func (w *worker) serve(req []byte) {
 	w.begin(inHeader(req).Unique)
 	w.state.Store(leading)
-	w.s.watch.wake()
+	w.s.wake()
 	if isLong(req) {
 		w.release()
 	}

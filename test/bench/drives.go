@@ -12,6 +12,9 @@ import (
 // daemon, in KiB.
 const driveGoal = 64
 
+// settle is how long the daemon may take until it has given back what mounting took.
+const settle = 3 * time.Second
+
 // drives prints what many drives of one daemon cost.
 func (b *bench) drives() error {
 	image, err := b.smallImage()
@@ -44,6 +47,7 @@ func (b *bench) drives() error {
 	if err != nil {
 		return err
 	}
+	time.Sleep(settle)
 	all, err := d.footprint()
 	if err != nil {
 		return err
