@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // allowURing has the kernel offer FUSE over io_uring until the test ends. Tests
@@ -128,18 +130,58 @@ func readUntilItEnds(path string) error {
 	}
 }
 
+// scanUntilItEnds reads the files of a directory, past the page cache, until
+// that fails.
+func scanUntilItEnds(dir string) error {
+	for {
+		list, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			path := filepath.Join(dir, e.Name())
+			if _, err := os.ReadFile(path); err != nil {
+				return err
+			}
+			if err := forgetPages(path); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// forgetPages drops the pages of a file.
+func forgetPages(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+}
+
 // A daemon that is killed takes such a drive with it: readers get an error and
 // do not hang, the next daemon does not have it, and the mount is taken away.
 func TestURingEndsWithTheDaemon(t *testing.T) {
 	allowURing(t)
-	image := makeImage(t, map[string]string{"a": filler(3 << 20)})
+	files := map[string]string{"a": filler(3 << 20)}
+	for i := range 2000 {
+		files[fmt.Sprintf("small/%04d", i)] = filler(i)
+	}
+	image := makeImage(t, files)
 	d := startKept(t, 0)
 	for range 5 {
 		lasting, ring := d.mount(image), d.mountURing(image)
 		ended := make(chan error)
 		const readers = 8
-		for range readers {
-			go func() { ended <- readUntilItEnds(filepath.Join(ring, "a")) }()
+		for i := range readers {
+			go func() {
+				if i%2 == 0 {
+					ended <- readUntilItEnds(filepath.Join(ring, "a"))
+				} else {
+					ended <- scanUntilItEnds(filepath.Join(ring, "small"))
+				}
+			}()
 		}
 		time.Sleep(20 * time.Millisecond)
 		old := d.child()

@@ -163,43 +163,23 @@ func (w *worker) store(list []fsys.Neighbour, out []byte) int {
 	if err != nil {
 		return 0
 	}
-	defer func() {
-		if buf != nil {
-			w.s.opts.Buffers.put(buf)
-		}
-	}()
+	defer w.s.opts.Buffers.put(buf)
 	data := buf[storeHeadBytes:][:aheadRoom]
 	count, err := fsys.ReadNeighbours(w.s.neighbours, list, data)
 	if err != nil {
 		return 0
 	}
-	list = list[:count]
-	soon := min(aheadSoon, count)
-	stored := w.s.storeFiles(buf, list, 0, soon)
-	answer()
-	switch {
-	case stored < soon || soon == count:
-		return stored
-	case w.ring == nil:
-		return w.s.storeFiles(buf, list, soon, count)
-	case w.s.rings.later.put(buf, list):
-		buf = nil
-		return count
-	}
-	return stored
-}
-
-// storeFiles stores the files from the one with index i up to end, whose bytes
-// are in buf, and returns the index of the first that was not stored.
-func (s *Server) storeFiles(buf []byte, list []fsys.Neighbour, i, end int) int {
-	for ; i < end; i++ {
+	for i, f := range list[:count] {
+		if i == aheadSoon {
+			answer()
+		}
 		// The head goes where an earlier file was, or the space before it.
-		at := int(list[i].Pos - list[0].Pos)
-		if !s.storeFile(buf[at:at+storeHeadBytes+int(list[i].Size)], list[i]) {
-			break
+		at := int(f.Pos - list[0].Pos)
+		if !w.s.storeFile(buf[at:at+storeHeadBytes+int(f.Size)], f) {
+			return i
 		}
 	}
-	return i
+	return count
 }
 
 // storeFile sends a message that holds a file behind its head, and tells

@@ -108,10 +108,11 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 	s.xattrs, _ = fs.(fsys.XattrFS)
 	s.parents, _ = fs.(fsys.ParentFS)
 	s.extents, _ = fs.(fsys.ExtentFS)
-	if o.Journal == nil {
+	if o.Journal == nil && !o.URing {
 		// FUSE_NOTIFY_STORE waits, and cannot be killed, for a page that is being
 		// read. A process that is to die in it does not before that read has its
-		// answer, which only the next process could give: it would never start.
+		// answer, which only the next process could give: it would never start. What
+		// was handed over through a ring not even that one could answer.
 		s.neighbours, _ = fs.(fsys.NeighbourFS)
 	}
 	if s.journal == nil {

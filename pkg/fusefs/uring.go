@@ -45,7 +45,6 @@ type rings struct {
 	s     *Server
 	open  chan struct{} // closed when entries may be registered
 	stuck atomic.Int32  // workers that have lost their entry and wait for the image
-	later storeQueue
 
 	mu      sync.Mutex    // guards the fields below
 	workers []*ringWorker // that have an entry
@@ -63,7 +62,6 @@ func (s *Server) initRings() error {
 		return fmt.Errorf("%w: %w", ErrNoURing, err)
 	}
 	s.rings = &rings{s: s, open: make(chan struct{}), count: make([]int, possible), idle: make([]int, possible)}
-	s.rings.later.init()
 	return nil
 }
 
@@ -122,7 +120,6 @@ func (g *rings) prepare(reply *fuse.InitOut) error {
 // start has the kernel use the rings.
 func (g *rings) start() {
 	if g != nil {
-		g.s.wg.Go(g.s.storeRest)
 		close(g.open)
 	}
 }

@@ -228,26 +228,6 @@ func forget(tb testing.TB, path string) {
 	}
 }
 
-// Files that follow are stored ahead, from a goroutine that is no worker's.
-func TestRingsStoreAhead(t *testing.T) {
-	allowURing(t)
-	shelf := newShelf(t, sizes(200)...)
-	dir, s, _ := mountRings(t, shelf, Options{})
-	list, err := os.ReadDir(dir) // now the kernel knows them
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, f := range shelf.files {
-		got, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("f%03d", i)))
-		if err != nil || !bytes.Equal(got, shelved(i, int(f.Size))) {
-			t.Fatalf("file %d of %d: %v, right: %v", i, len(list), err, bytes.Equal(got, shelved(i, int(f.Size))))
-		}
-	}
-	if s.Stats().Stored == 0 {
-		t.Error("nothing was stored ahead")
-	}
-}
-
 func TestRingsPanicIsAnErrorForThatReadAlone(t *testing.T) {
 	allowURing(t)
 	dir, _, _ := mountRings(t, newFaulty(t, "panic", "corrupt"), Options{})
