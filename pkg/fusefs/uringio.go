@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -154,13 +155,12 @@ func (r *ioRing) submit(wait bool, timeout time.Duration) error {
 			arg, size = uintptr(unsafe.Pointer(&r.wait)), unsafe.Sizeof(r.wait)
 		}
 		_, _, e := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(queued), least, flags, arg, size)
-		switch {
-		case e == 0:
+		if e == 0 {
 			return nil
-		case e == unix.EINTR:
-			continue
 		}
-		return fmt.Errorf("io_uring_enter: %w", e)
+		if !errors.Is(e, unix.EINTR) {
+			return fmt.Errorf("io_uring_enter: %w", e)
+		}
 	}
 }
 
