@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -202,6 +203,55 @@ func TestImageThatHangsAtAHandover(t *testing.T) {
 	}
 	if names, err := os.ReadDir(point); err != nil || len(names) != 1 {
 		t.Errorf("the root lists %v, %v", names, err)
+	}
+	d.must("unmount", point)
+	d.must("unmount", other)
+}
+
+// A daemon that is killed while the kernel reads an image for it that does not
+// answer cannot end. The next one does not wait for that.
+func TestKilledAndCannotEnd(t *testing.T) {
+	image := makeImage(t, map[string]string{"a": "small"})
+	faulty, path := faultyImage(t, image)
+	faulty.from.Store(0)
+	faulty.to.Store(int64(len(faulty.data)))
+	d := startKept(t, 0, "--deadline=500ms")
+	other, point := d.mount(image), d.mount(path)
+	faulty.deaf.Store(true)
+	faulty.stall.Store(true)
+	read := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(filepath.Join(point, "a"))
+		read <- err
+	}()
+	within(t, 10*time.Second, "the image is read", func() bool { return faulty.stalled.Load() > 0 })
+	old := d.child()
+	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	dropCaches(t, other)
+	if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
+		t.Errorf("another drive: %q, %v", got, err)
+	}
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", old)); err != nil {
+		t.Errorf("the process that cannot end has ended: %v", err)
+	}
+	select {
+	case err := <-read:
+		if !errors.Is(err, syscall.EIO) {
+			t.Errorf("got %v, want EIO", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a read hangs")
+	}
+	faulty.stall.Store(false)
+	within(t, 20*time.Second, "the process ends", func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d", old))
+		return err != nil
+	})
+	within(t, 20*time.Second, "the image is there", func() bool { return strings.Count(d.must("list"), "mounted") == 2 })
+	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
+		t.Errorf("when the image answers again: %q, %v", got, err)
 	}
 	d.must("unmount", point)
 	d.must("unmount", other)

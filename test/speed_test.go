@@ -44,7 +44,7 @@ func TestSmallFilesAreReadAhead(t *testing.T) {
 	for i := range n {
 		files[fmt.Sprintf("file-%03d", i)] = strings.Repeat(fmt.Sprintf("%03d\n", i), 1+i*11%1500)
 	}
-	d := startDaemon(t, 0)
+	d := startKept(t, 0)
 	point := d.mount(makeImage(t, files))
 	list, err := os.ReadDir(point)
 	if err != nil || len(list) != n {

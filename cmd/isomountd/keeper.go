@@ -123,6 +123,8 @@ func (k *keeper) loop(ctx context.Context) error {
 func (k *keeper) watch(ctx context.Context, hangups <-chan os.Signal) {
 	var kill <-chan time.Time
 	interrupted := ctx.Done()
+	pulse := time.NewTicker(corpsePulse)
+	defer pulse.Stop()
 	for {
 		select {
 		case m := <-k.messages:
@@ -148,6 +150,10 @@ func (k *keeper) watch(ctx context.Context, hangups <-chan os.Signal) {
 			kill = time.After(drainTime + handOverTime)
 		case <-kill:
 			k.signal(syscall.SIGKILL)
+		case <-pulse.C:
+			if k.child.isCorpse() {
+				return
+			}
 		case <-k.child.ended:
 			return
 		}
@@ -300,6 +306,13 @@ const settled = time.Second
 
 // verdict looks at how the child ended and tells whether that is the end.
 func (k *keeper) verdict() (done bool, err error) {
+	select {
+	case <-k.child.ended:
+	default:
+		k.log.Warn("the daemon was killed and cannot end; another goes on", zap.Int("pid", k.child.Process.Pid))
+		k.failures = 0
+		return false, nil
+	}
 	state := k.child.ProcessState
 	switch {
 	case k.stopping && (state.Success() || k.stops > 0):

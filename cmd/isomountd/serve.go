@@ -93,7 +93,7 @@ func newDaemon(c config, log *zap.Logger) (*daemon, error) {
 	h := &handler{cache: sectors, since: time.Now(), watchers: map[chan<- ipc.Event]struct{}{}}
 	o := drive.Options{
 		Cache: sectors, Log: log, PerUser: c.PerUser, Total: c.MaxDrives, Deadline: time.Duration(c.Deadline),
-		NoResend: c.NoResend, Changed: h.tell,
+		NoResend: c.NoResend, Changed: h.tell, Ahead: isKept(),
 	}
 	if manager != nil {
 		o.Store = manager

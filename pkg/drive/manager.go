@@ -27,6 +27,7 @@ type Options struct {
 	Total    int           // drives in all; 0: 4096
 	Deadline time.Duration // for one request, see fusefs.Options
 	NoResend bool          // see fusefs.Options
+	Ahead    bool          // see fusefs.Options
 	Store    Store         // nil: drives end with the process
 
 	// Changed, if not nil, is called when a drive has come or gone.
@@ -207,6 +208,7 @@ func (m *Manager) newServer(d *drive, fs fsys.FS) (*fusefs.Server, error) {
 	m.mu.Unlock()
 	return fusefs.New(fs, d.device, fusefs.Options{
 		Log: m.log(d), Buffers: &m.buffers, Journal: d.journal, Deadline: deadline, NoResend: m.o.NoResend,
+		Ahead:     m.o.Ahead && d.journal != nil,
 		LocalFile: d.localFile, URing: d.uring,
 	})
 }

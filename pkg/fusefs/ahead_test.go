@@ -86,7 +86,7 @@ func sizes(n int) (list []int) {
 
 func TestFilesThatFollowAreStoredAhead(t *testing.T) {
 	s := newShelf(t, sizes(300)...)
-	k, server := serve(t, s, Options{})
+	k, server := serve(t, s, Options{Ahead: true})
 	k.server = server
 	// One read is chance, two are a pattern; then 4, 8, 16, 32, 64, 64, 64, 39.
 	if asked := k.scan(s); asked != 9 {
@@ -99,7 +99,7 @@ func TestFilesThatFollowAreStoredAhead(t *testing.T) {
 
 func TestNothingIsStoredForReadsWithoutAPattern(t *testing.T) {
 	s := newShelf(t, sizes(100)...)
-	k, server := serve(t, s, Options{})
+	k, server := serve(t, s, Options{Ahead: true})
 	k.server = server
 	for i := 99; i >= 0; i -= 2 {
 		if e, got := k.read(uint64(s.files[i].Node), 0, 4096); e != 0 || len(got) != min(4096, int(s.files[i].Size)) {
@@ -118,7 +118,7 @@ func TestLargeFilesAreNotStored(t *testing.T) {
 	list := sizes(60)
 	list[20] = smallFile + 1
 	s := newShelf(t, list...)
-	k, server := serve(t, s, Options{})
+	k, server := serve(t, s, Options{Ahead: true})
 	k.server = server
 	if asked := k.scan(s); asked > 10 {
 		t.Errorf("asked for %d of 60 files", asked)
@@ -132,7 +132,7 @@ func TestLargeFilesAreNotStored(t *testing.T) {
 // reading.
 func TestAFileUnknownToTheKernelIsRead(t *testing.T) {
 	s := newShelf(t, sizes(40)...)
-	k, server := serve(t, s, Options{})
+	k, server := serve(t, s, Options{Ahead: true})
 	k.server = server
 	s.image = io.NewSectionReader(s.image, 0, s.files[30].Pos) // the rest cannot be read ahead
 	if asked := k.scan(s); asked < 10 {

@@ -35,6 +35,12 @@ type Options struct {
 	NoResend bool          // do not use FUSE_NOTIFY_RESEND even if the kernel has it
 	URing    bool          // use FUSE over io_uring, see [ErrNoURing]; the mount then ends with the process
 
+	// Ahead allows to store files before they are asked for. A thread that waits
+	// in FUSE_NOTIFY_STORE for a page that is being read cannot be killed, and if
+	// its process was to be, only the next one can answer that read. So it must be
+	// sure that there is a next one, which does not wait for the end of this one.
+	Ahead bool
+
 	// LocalFile returns the descriptor of a file in which the extents of the
 	// tree lie at the same offsets; not ok if there is none, or not yet.
 	LocalFile func() (fd int, ok bool)
@@ -108,11 +114,7 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 	s.xattrs, _ = fs.(fsys.XattrFS)
 	s.parents, _ = fs.(fsys.ParentFS)
 	s.extents, _ = fs.(fsys.ExtentFS)
-	if o.Journal == nil && !o.URing {
-		// FUSE_NOTIFY_STORE waits, and cannot be killed, for a page that is being
-		// read. A process that is to die in it does not before that read has its
-		// answer, which only the next process could give: it would never start. What
-		// was handed over through a ring not even that one could answer.
+	if o.Ahead && !o.URing { // what a ring has no successor could answer
 		s.neighbours, _ = fs.(fsys.NeighbourFS)
 	}
 	if s.journal == nil {
