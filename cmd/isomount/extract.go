@@ -111,7 +111,7 @@ func writableOwner(umask int) fsys.Owner {
 	mode := 0o755 &^ uint32(umask) //nolint:gosec // nine bits
 	return fsys.Owner{
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
-		FileMode: mode, DirMode: mode, SetFile: true, SetDir: true,
+		FileMode: mode, DirMode: mode, SetFile: true, SetDir: true, Fallback: true,
 	}
 }
 

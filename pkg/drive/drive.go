@@ -9,9 +9,12 @@ package drive
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/isomount/isomount/pkg/cache"
 	"github.com/isomount/isomount/pkg/fsys"
@@ -143,6 +146,32 @@ func (d *drive) insert(disc *disc) {
 func (d *drive) localFile() (fd int, ok bool) {
 	fd = int(d.local.Load()) - 1
 	return fd, fd >= 0
+}
+
+// newDriveOf returns a drive with copies of an image and of a device.
+func newDriveOf(spec Spec, device *os.File) (d *drive, err error) {
+	d = newDrive(spec)
+	if d.spec.Image, err = copyOf(spec.Image); err != nil {
+		return nil, err
+	}
+	if d.device, err = copyOf(device); err != nil {
+		return nil, errors.Join(err, d.spec.Image.Close())
+	}
+	return d, nil
+}
+
+func copyOf(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("copy the descriptor of %s: %w", f.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// closeFiles closes the image and the device, to which nothing was written.
+func (d *drive) closeFiles() {
+	_ = d.device.Close()
+	_ = d.spec.Image.Close()
 }
 
 // release lets go of what the drive made for itself.

@@ -166,7 +166,7 @@ func (in *Inheritance) Serve(ctx context.Context) {
 			}
 			started.Done()
 			if d.server == nil {
-				in.m.remove(d, true)
+				in.m.remove(d)
 				return
 			}
 			in.m.serve(d)

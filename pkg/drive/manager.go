@@ -108,26 +108,32 @@ func (m *Manager) Mount(ctx context.Context, spec Spec, device *os.File) (Info, 
 	if err := checkDevice(device); err != nil {
 		return Info{}, err
 	}
-	if err := m.admit(spec.UID); err != nil {
+	d, err := newDriveOf(spec, device)
+	if err != nil {
 		return Info{}, err
 	}
-	d := newDrive(spec)
-	d.device = device
+	if err := m.admit(spec.UID); err != nil {
+		d.closeFiles()
+		return Info{}, err
+	}
 	if err := m.place(d); err != nil {
+		d.closeFiles()
 		return Info{}, err
 	}
 	if err := m.start(ctx, d); err != nil {
-		m.remove(d, false)
+		m.remove(d)
 		return Info{}, err
 	}
 	m.wg.Go(func() { m.serve(d) }) //nolint:contextcheck // a drive outlives the call that made it
 	if err := d.server.Ready(ctx); err != nil {
-		// The drive ends with the mount, which the client now takes back.
+		// The drive ends with the mount, which the client now takes back, and
+		// serves it until then: it must not see its descriptors closed.
 		return Info{}, fmt.Errorf("drive %d: %w", d.number, err)
 	}
 	info := m.mounted(d)
 	m.log(d).Info("drive mounted", zap.String("at", spec.MountPoint), zap.Uint32("uid", spec.UID))
 	m.o.Changed(info, Came)
+	_, _ = device.Close(), spec.Image.Close() // the drive has copies
 	return info, nil
 }
 
@@ -219,17 +225,14 @@ func (m *Manager) log(d *drive) *zap.Logger {
 }
 
 // remove takes a drive away. What it holds is released before its number is
-// free; image and device stay open if the caller wants them back.
-func (m *Manager) remove(d *drive, files bool) Info {
+// free.
+func (m *Manager) remove(d *drive) Info {
 	if d.opened != nil {
 		<-d.opened
 	}
 	m.forget(d.number)
 	d.release()
-	if files {
-		_ = d.device.Close()
-		_ = d.spec.Image.Close()
-	}
+	d.closeFiles()
 	m.mu.Lock()
 	info := m.info(d)
 	delete(m.drives, d.number)
@@ -277,7 +280,7 @@ func (m *Manager) serve(d *drive) {
 	} else {
 		m.log(d).Info("drive ended")
 	}
-	m.o.Changed(m.remove(d, true), change)
+	m.o.Changed(m.remove(d), change)
 }
 
 func (m *Manager) setState(d *drive, s State) {

@@ -8,6 +8,7 @@ type Owner struct {
 	ForceUID, ForceGID bool   // and also where it does (uid= and gid=)
 	FileMode, DirMode  uint32 // permission bits
 	SetFile, SetDir    bool   // FileMode and DirMode were given (mode= and dmode=); else 0555
+	Fallback           bool   // they never hold where the disc has modes, not even in UDF
 	ForceMode          bool   // they also hold where the disc has modes (overriderockperm)
 	Umask              uint32 // bits to take away from every mode (umask=, UDF only)
 }

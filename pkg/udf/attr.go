@@ -92,7 +92,7 @@ func (f *FS) own(at *fsys.Attr) {
 	if at.IsDir() {
 		given = f.owner.SetDir
 	}
-	f.owner.Apply(at, true, !given)
+	f.owner.Apply(at, true, !given || f.owner.Fallback)
 	if noUID && !f.owner.ForceUID {
 		at.UID = defaultID(f.owner.UID)
 	}
