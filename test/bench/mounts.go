@@ -32,19 +32,19 @@ type daemon struct {
 func (b *bench) startDaemon(name string) (*daemon, error) {
 	socket := b.path(name + ".socket")
 	d := &daemon{b: b, env: append(os.Environ(), "ISOMOUNT_SOCKET="+socket)}
-	cmd := exec.Command(filepath.Join(b.bin, "isomountd"), "--log-level=warn") //nolint:noctx // it is ended when its drives are
+	cmd := exec.Command(filepath.Join(b.bin, "isomountd"), "--keep", "--log-level=warn") //nolint:noctx // it is ended when its drives are
 	cmd.Env, cmd.Stderr = d.env, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	d.pid = cmd.Process.Pid
 	b.later(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 		_ = os.Remove(socket)
 	})
 	for range 1000 {
-		if d.client("stats").Run() == nil {
+		if s, err := d.stats(); err == nil {
+			d.pid = s.PID // of the process that serves; the other keeps what it needs
 			return d, nil
 		}
 		if err := b.ctx.Err(); err != nil {
@@ -78,8 +78,8 @@ func (d *daemon) run(args ...string) error {
 
 // A daemonStats is a part of what "isomount stats --json" prints.
 type daemonStats struct {
-	CacheSize, Heap int
-	Counters        struct{ Hits, Misses int64 }
+	PID, CacheSize, Heap int
+	Counters             struct{ Hits, Misses int64 }
 }
 
 func (d *daemon) stats() (s daemonStats, err error) {
