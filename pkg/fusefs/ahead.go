@@ -159,7 +159,7 @@ func (w *worker) store(list []fsys.Neighbour, out []byte) int {
 			break
 		}
 	}
-	buf, err := w.s.opts.Buffers.get()
+	buf, err := w.s.opts.Buffers.get(largeReply)
 	if err != nil {
 		return 0
 	}

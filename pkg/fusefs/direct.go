@@ -130,6 +130,9 @@ type pipe struct{ r, w int }
 // that is what limits longestRead.
 const pipeBytes = 1 << 20
 
+// pipesKept is how many pipes are kept for the next read.
+const pipesKept = 4
+
 func newPipe() (*pipe, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
@@ -194,7 +197,7 @@ func (b *Buffers) pipe() *pipe {
 func (b *Buffers) putPipe(p *pipe) {
 	b.pipes.mu.Lock()
 	defer b.pipes.mu.Unlock()
-	if len(b.pipes.free) < largeKept {
+	if len(b.pipes.free) < pipesKept {
 		b.pipes.free = append(b.pipes.free, p)
 		return
 	}

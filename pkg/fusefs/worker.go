@@ -34,7 +34,7 @@ type worker struct {
 	ring *ringWorker // nil: it reads the device
 	req  []byte      // the slot's memory
 	out  []byte      // of smallReply bytes
-	big  []byte      // of largeReply bytes, while it is needed
+	big  []byte      // lent by Buffers, while it is needed
 
 	// Reused from request to request, so that listing allocates nothing.
 	list  direntList
@@ -201,8 +201,9 @@ func (w *worker) outBuffer(n int) ([]byte, error) {
 	if outHeaderBytes+n <= len(w.out) {
 		return w.out, nil
 	}
-	if w.big == nil {
-		buf, err := w.s.opts.Buffers.get()
+	if outHeaderBytes+n > len(w.big) {
+		w.dropBig()
+		buf, err := w.s.opts.Buffers.get(outHeaderBytes + n)
 		if err != nil {
 			return nil, fmt.Errorf("reply buffer: %w", err)
 		}
