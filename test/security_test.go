@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -272,8 +273,10 @@ func TestFloodOfConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := new(bytes.Buffer)
-	flood.Stdout = out
+	out, err := flood.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := flood.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -290,12 +293,18 @@ func TestFloodOfConnections(t *testing.T) {
 		}
 		dropCaches(t, point)
 	}
-	within(t, 30*time.Second, "all connections were tried", func() bool { return out.Len() > 0 })
+	if err := out.(*os.File).SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	tried, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("not all connections were tried: %v", err)
+	}
 	bobLists()
 	d.must("list")
 	_ = in.Close()
-	if err := flood.Wait(); err != nil || strings.TrimSpace(out.String()) != strconv.Itoa(floodConnections) {
-		t.Errorf("the flood: %v, %s", err, out)
+	if err := flood.Wait(); err != nil || strings.TrimSpace(tried) != strconv.Itoa(floodConnections) {
+		t.Errorf("the flood: %v, %s", err, tried)
 	}
 	within(t, 20*time.Second, "the daemon has let go", func() bool { return len(descriptors(t, d.cmd.Process.Pid)) <= len(before) })
 	d.must("unmount", point)

@@ -186,9 +186,11 @@ func TestRingsShowTheTree(t *testing.T) {
 		t.Error(err)
 	}
 	ringed := uint64(0)
+	s.rings.mu.Lock()
 	for _, w := range s.rings.workers {
 		ringed += w.seq.Load()
 	}
+	s.rings.mu.Unlock()
 	if total := s.Stats().Requests - asked; ringed < total*9/10 {
 		t.Errorf("%d of %d requests came by the rings", ringed, total)
 	}
