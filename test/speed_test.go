@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -96,4 +97,46 @@ func TestLongReadsAreLong(t *testing.T) {
 	if asked > 2*atLeast {
 		t.Errorf("the kernel asked %d times for %d MiB, want about %d", asked, size>>20, atLeast)
 	}
+}
+
+// Drives that nobody uses share one thread, and answer when somebody does; after
+// a kill as well.
+func TestIdleDrivesTakeNoThreads(t *testing.T) {
+	const n = 40
+	d := startKept(t, 0)
+	image := makeImage(t, map[string]string{"a": "content"})
+	points := make([]string, n)
+	for i := range points {
+		points[i] = d.mount(image)
+	}
+	for _, when := range []string{"mounted", "read", "killed"} {
+		within(t, 20*time.Second, "drives that were "+when+" take no threads", func() bool { return d.threads() < n/2 })
+		if when == "read" {
+			d.killChild()
+			continue
+		}
+		for _, p := range points {
+			if got, err := os.ReadFile(filepath.Join(p, "a")); err != nil || string(got) != "content" {
+				t.Fatalf("%s: %q, %v", p, got, err)
+			}
+			dropCaches(t, p)
+		}
+	}
+	d.must("unmount", "--all")
+}
+
+// threads returns how many threads wait for the kernel's requests, or for others.
+// Those that are between two tasks do not count.
+func (d *daemon) threads() (n int) {
+	d.t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", d.child()))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, file := range files {
+		if b, err := os.ReadFile(file); err == nil && strings.HasPrefix(string(b), fmt.Sprint(unix.SYS_READ)+" ") {
+			n++
+		}
+	}
+	return n
 }

@@ -53,6 +53,7 @@ const (
 type Manager struct {
 	o       Options
 	buffers fusefs.Buffers
+	lobby   fusefs.Lobby
 	wg      sync.WaitGroup // of the drives that are served
 
 	mu      sync.Mutex // guards the fields below, the limits in o, and what drive says; not held over I/O
@@ -213,7 +214,7 @@ func (m *Manager) newServer(d *drive, fs fsys.FS) (*fusefs.Server, error) {
 	deadline := m.o.Deadline
 	m.mu.Unlock()
 	return fusefs.New(fs, d.device, fusefs.Options{
-		Log: m.log(d), Buffers: &m.buffers, Journal: d.journal, Deadline: deadline, NoResend: m.o.NoResend,
+		Log: m.log(d), Buffers: &m.buffers, Lobby: &m.lobby, Journal: d.journal, Deadline: deadline, NoResend: m.o.NoResend,
 		Ahead:     m.o.Ahead && d.journal != nil,
 		LocalFile: d.localFile, URing: d.uring,
 	})

@@ -30,6 +30,7 @@ import (
 type Options struct {
 	Log      *zap.Logger   // nil: none
 	Buffers  *Buffers      // nil: of its own
+	Lobby    *Lobby        // nil: an idle drive keeps a thread
 	Journal  *Journal      // nil: of its own, gone with the process
 	Deadline time.Duration // a request that takes longer is answered EIO; 0: 30 s
 	NoResend bool          // do not use FUSE_NOTIFY_RESEND even if the kernel has it
@@ -73,7 +74,9 @@ type Server struct {
 	ready   chan struct{} // closed when INIT was answered
 	resends atomic.Bool   // the kernel has FUSE_NOTIFY_RESEND
 
-	noReadNow atomic.Bool // the image cannot be asked for what is in memory
+	leader    atomic.Int32 // the thread that waits for a request, 0: none
+	called    atomic.Bool  // it is to leave
+	noReadNow atomic.Bool  // the image cannot be asked for what is in memory
 
 	stats counters
 	watch watchdog
@@ -90,6 +93,7 @@ type Server struct {
 	mu      sync.Mutex // guards the fields below
 	workers [slotCount]*worker
 	idle    int // workers that wait for lead
+	lull    lull
 	err     error
 }
 
@@ -130,6 +134,7 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 		}
 	}
 	s.proto = newProtocol(s)
+	s.initLull()
 	return s, nil
 }
 
@@ -141,7 +146,9 @@ func (s *Server) Serve() error {
 		s.lead <- struct{}{}
 		s.spawn()
 	}
+	s.beginLull()
 	s.wg.Wait()
+	s.endLulls()
 	if s.opts.Journal == nil {
 		_ = s.journal.Close()
 	}
@@ -326,6 +333,7 @@ func (s *Server) takeLead() bool {
 		return false
 	}
 	s.idle++
+	rest := s.lull.rest
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -334,6 +342,8 @@ func (s *Server) takeLead() bool {
 	}()
 	select {
 	case <-s.end:
+		return false
+	case <-rest:
 		return false
 	case <-s.lead:
 		return true

@@ -57,6 +57,7 @@ func (s *Server) watchLoop() {
 		s.watch.awake.Store(false)
 		// A request that has come just before found the watchdog awake.
 		if !s.working() || !s.watch.awake.CompareAndSwap(false, true) {
+			s.beginLull()
 			return
 		}
 	}

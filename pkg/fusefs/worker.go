@@ -50,6 +50,7 @@ type worker struct {
 
 	interrupted atomic.Bool // the process that waits for it was sent a signal
 
+	gone  bool // its slot is free
 	grown bool // its stack: that of a goroutine in a system call is never shrunk
 }
 
@@ -79,7 +80,9 @@ func (w *worker) run() {
 			return
 		}
 	}
-	w.leave()
+	if !w.gone {
+		w.leave()
+	}
 }
 
 // next serves a request, and tells whether there will be more.
@@ -91,10 +94,17 @@ func (w *worker) next() bool {
 		w.state.Store(reading)
 	}
 	n, ok := w.receive()
-	if ok {
-		w.serve(w.req[:n])
+	switch {
+	case !ok:
+		return false
+	case n == 0:
+		w.gone = true
+		w.leave()
+		w.s.park()
+		return false
 	}
-	return ok
+	w.serve(w.req[:n])
+	return true
 }
 
 // leave gives the slot back. A leader that ends has seen the mount end.
@@ -104,8 +114,13 @@ func (w *worker) leave() {
 	w.s.mu.Unlock()
 }
 
-// receive reads the next request into the slot.
+// receive reads the next request into the slot. Without one, and yet ok, the
+// leader is to leave the device.
 func (w *worker) receive() (n int, ok bool) {
+	if w.s.lull.timer != nil {
+		w.s.leader.Store(int32(unix.Gettid()))
+		defer w.s.leader.Store(0)
+	}
 	for {
 		inHeader(w.req).Length = 0 // and the page is resident
 		n, err := unix.Read(w.s.devFD, w.req)
@@ -115,6 +130,8 @@ func (w *worker) receive() (n int, ok bool) {
 		case err == nil, errors.Is(err, unix.ENODEV):
 			w.s.finish(nil)
 			return 0, false
+		case errors.Is(err, unix.EINTR) && w.slot != refuserSlot && w.s.called.CompareAndSwap(true, false):
+			return 0, true
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ENOENT), errors.Is(err, unix.EAGAIN):
 			continue // the request was withdrawn while it was read
 		}
