@@ -93,11 +93,22 @@ func TestCycles(t *testing.T) {
 		readAll(t, []string{point})
 		d.must("unmount", point)
 	}
-	const window = 20 // cycles in which the least is sought: what the collector has not got yet is no loss
+	const (
+		window = 20              // cycles in which the least is sought: what the collector has not got yet is no loss
+		settle = 3 * time.Second // in which the daemon gives back what the last cycles took
+	)
+	looks := 5 // of which the least counts
+	if *cycles < 1000 {
+		looks = 1
+	}
 	measure := func() (server, keeper holding) {
-		for range window {
-			cycle()
-			server, keeper = server.least(holdings(t, d.child())), keeper.least(holdings(t, d.cmd.Process.Pid))
+		for range looks {
+			for range window {
+				cycle()
+				keeper = keeper.least(holdings(t, d.cmd.Process.Pid))
+			}
+			time.Sleep(settle)
+			server = server.least(holdings(t, d.child()))
 		}
 		server.goroutines = d.stats().Goroutines
 		return server, keeper
@@ -111,7 +122,9 @@ func TestCycles(t *testing.T) {
 	}
 	serverNow, keeperNow := measure()
 	t.Logf("after %d cycles: the daemon %v → %v, its keeper %v → %v", *cycles, server, serverNow, keeper, keeperNow)
-	slack, keeperSlack := 0, 512 // KiB: what the keeper has not collected yet is much of what it holds
+	// In KiB: the pages that the runtime holds at one moment or another. Were 16
+	// bytes lost in each of 10,000 cycles, that would be more.
+	slack, keeperSlack := 64, 512 // what the keeper has not collected yet is much of what it holds
 	if *cycles < 1000 {
 		slack, keeperSlack = 4096, 4096 // the heaps still grow to where the collector begins
 	}
