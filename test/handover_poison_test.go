@@ -38,6 +38,14 @@ func dropCaches(t *testing.T, point string) {
 	}
 }
 
+// wantSmall reads the file a of a drive, which says "small".
+func wantSmall(t *testing.T, point, what string) {
+	t.Helper()
+	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
+		t.Errorf("%s: %q, %v", what, got, err)
+	}
+}
+
 // A request that is there when two daemons fail of themselves, the second time
 // alone, is answered by the third with an error; the others never notice.
 func TestRequestThatEndsTwoDaemons(t *testing.T) {
@@ -81,12 +89,8 @@ func TestRequestThatEndsTwoDaemons(t *testing.T) {
 		t.Error("the request is still tried")
 	}
 	faulty.stall.Store(false)
-	if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
-		t.Errorf("another drive: %q, %v", got, err)
-	}
-	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
-		t.Errorf("another file of the drive: %q, %v", got, err)
-	}
+	wantSmall(t, other, "another drive")
+	wantSmall(t, point, "another file of the drive")
 	d.must("unmount", point)
 	d.must("unmount", other)
 }
@@ -104,9 +108,7 @@ func TestOpeningThatEndsTwoDaemons(t *testing.T) {
 	otherReads := func(when string) {
 		t.Helper()
 		dropCaches(t, other)
-		if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
-			t.Errorf("another drive, %s: %q, %v", when, got, err)
-		}
+		wantSmall(t, other, "another drive, "+when)
 	}
 	awaitStall := func(n int32) {
 		t.Helper()
@@ -130,9 +132,7 @@ func TestOpeningThatEndsTwoDaemons(t *testing.T) {
 	otherReads("by the fourth")
 	d.must("unmount", point)
 	d.must("mount", path, point)
-	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
-		t.Errorf("mounted again: %q, %v", got, err)
-	}
+	wantSmall(t, point, "mounted again")
 	d.must("unmount", point)
 	d.must("unmount", other)
 }
@@ -151,9 +151,7 @@ func TestImageThatCannotBeReadAtAHandover(t *testing.T) {
 	if _, err := os.ReadFile(filepath.Join(point, "a")); !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want EIO", err)
 	}
-	if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
-		t.Errorf("another drive: %q, %v", got, err)
-	}
+	wantSmall(t, other, "another drive")
 	states := map[string]int{}
 	for _, drive := range d.stats().Drives {
 		states[drive.State]++
@@ -182,9 +180,7 @@ func TestImageThatHangsAtAHandover(t *testing.T) {
 		read <- err
 	}()
 	dropCaches(t, other)
-	if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
-		t.Errorf("another drive: %q, %v", got, err)
-	}
+	wantSmall(t, other, "another drive")
 	select {
 	case err := <-read:
 		if !errors.Is(err, syscall.EIO) {
@@ -198,9 +194,7 @@ func TestImageThatHangsAtAHandover(t *testing.T) {
 	}
 	faulty.stall.Store(false)
 	within(t, 20*time.Second, "the image is there", func() bool { return strings.Count(d.must("list"), "mounted") == 2 })
-	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
-		t.Errorf("when the image answers again: %q, %v", got, err)
-	}
+	wantSmall(t, point, "when the image answers again")
 	if names, err := os.ReadDir(point); err != nil || len(names) != 1 {
 		t.Errorf("the root lists %v, %v", names, err)
 	}
@@ -230,9 +224,7 @@ func TestKilledAndCannotEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	dropCaches(t, other)
-	if got, err := os.ReadFile(filepath.Join(other, "a")); err != nil || string(got) != "small" {
-		t.Errorf("another drive: %q, %v", got, err)
-	}
+	wantSmall(t, other, "another drive")
 	if _, err := os.Stat(fmt.Sprintf("/proc/%d", old)); err != nil {
 		t.Errorf("the process that cannot end has ended: %v", err)
 	}
@@ -250,9 +242,7 @@ func TestKilledAndCannotEnd(t *testing.T) {
 		return err != nil
 	})
 	within(t, 20*time.Second, "the image is there", func() bool { return strings.Count(d.must("list"), "mounted") == 2 })
-	if got, err := os.ReadFile(filepath.Join(point, "a")); err != nil || string(got) != "small" {
-		t.Errorf("when the image answers again: %q, %v", got, err)
-	}
+	wantSmall(t, point, "when the image answers again")
 	d.must("unmount", point)
 	d.must("unmount", other)
 }

@@ -90,17 +90,19 @@ func (f *FS) slot(n fsys.Node) *atomic.Pointer[layout] {
 }
 
 // plain returns the only section of a regular file that is stored as it is
-// read, without making a layout. Not ok means that the layout knows.
-func (f *FS) plain(n fsys.Node) (sec section, ok bool) {
+// read, for a layout that needs no memory of its own. Not ok means that the
+// layout of the node knows more.
+func (f *FS) plain(n fsys.Node) (sec [1]section, ok bool) {
 	if l := f.slot(n).Load(); l != nil && l.node == n {
-		return section{}, false
+		return sec, false
 	}
 	s := getScratch()
 	defer putScratch(s)
 	if f.load(s, n) != nil || f.typeOf(s) != fsys.TypeFile || !f.isPlain(s) {
-		return section{}, false
+		return sec, false
 	}
-	return section{size: int64(s.rec.size), pos: f.v.extentOf(&s.rec)}, true
+	sec[0] = section{size: int64(s.rec.size), pos: f.v.extentOf(&s.rec)}
+	return sec, true
 }
 
 // isPlain tells whether the file in s is one piece of the image.
@@ -168,25 +170,6 @@ func (s *section) at(off int64) (pos, n int64) {
 	return s.pos + off/s.unit*s.step + in, min(s.unit-in, s.size-off)
 }
 
-// readAt reads a section that is the whole of its file, like an io.ReaderAt.
-func (s *section) readAt(r io.ReaderAt, p []byte, off int64) (int, error) {
-	if off < 0 || off >= s.size {
-		return 0, io.EOF
-	}
-	short := int64(len(p)) > s.size-off
-	if short {
-		p = p[:s.size-off]
-	}
-	n, err := r.ReadAt(p, s.pos+off)
-	switch {
-	case n < len(p):
-		return n, unexpected(err)
-	case short:
-		return n, io.EOF
-	}
-	return n, nil
-}
-
 // section returns the index of the section that holds byte off.
 func (l *layout) section(off int64) int {
 	return sort.Search(len(l.sections), func(i int) bool {
@@ -235,7 +218,8 @@ func unexpected(err error) error {
 // ReadAt reads a regular file.
 func (f *FS) ReadAt(n fsys.Node, p []byte, off int64) (int, error) {
 	if sec, ok := f.plain(n); ok {
-		return sec.readAt(f.v.r, p, off)
+		l := layout{size: sec[0].size, sections: sec[:]}
+		return l.readAt(f.v.r, p, off)
 	}
 	l, err := f.layout(n)
 	if err != nil {
@@ -250,9 +234,8 @@ func (f *FS) ReadAt(n fsys.Node, p []byte, off int64) (int, error) {
 // Extents tells where the bytes of a regular file are.
 func (f *FS) Extents(n fsys.Node, off int64, yield func(fsys.Extent) bool) error {
 	if sec, ok := f.plain(n); ok && off >= 0 {
-		if off < sec.size {
-			yield(fsys.Extent{Off: off, Len: sec.size - off, Pos: sec.pos + off})
-		}
+		l := layout{size: sec[0].size, sections: sec[:]}
+		l.extents(off, yield)
 		return nil
 	}
 	l, err := f.layout(n)
