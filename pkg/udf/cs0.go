@@ -3,8 +3,6 @@ package udf
 import (
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"golang.org/x/text/encoding"
 )
 
 // Compression identifiers of OSTA compressed Unicode (UDF 2.1.1). The last two
@@ -114,8 +112,8 @@ func cs0String(id []byte) string {
 // had some, or is "." or "..", or is too long, gets '#' and the CRC of its
 // identifier before its extension, which keeps it unique.
 type namer struct {
-	charset encoding.Encoding // nil: UTF-8
-	max     int               // bytes of a name; 0: as many as Linux takes
+	charset encoder // nil: UTF-8
+	max     int     // bytes of a name; 0: as many as Linux takes
 }
 
 func (n *namer) limit() int {
@@ -236,8 +234,8 @@ func (n *namer) put(out []byte, r rune, p *part) (_ []byte, full bool) {
 // appendEncoded converts a character to the character set of the mount; one
 // that it does not have becomes '?'.
 func (n *namer) appendEncoded(out []byte, r rune, p *part) []byte {
-	text, err := n.charset.NewEncoder().String(string(r)) // encoders may have state
-	if err != nil || text == "" || len(text) > 8 {
+	text, ok := n.charset(r)
+	if !ok || text == "" || len(text) > 8 {
 		p.bad = true
 		text = "?"
 	}
