@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -90,6 +91,7 @@ func (a *app) complain(err error) { fmt.Fprintf(a.err, "isomount: %s\n", explain
 // root returns the program with its commands, or only the one that the first of
 // words names: building the others takes as long as many a command.
 func (a *app) root(words ...string) *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "isomount",
 		Short: "Mount and read disc images",
@@ -100,11 +102,14 @@ it is needed and ends by itself.`,
   isomount mount debian.iso /mnt/disc  mount it there
   isomount list                        what is mounted
   isomount unmount debian.iso          end it again`,
-		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if showVersion {
+				_, err := fmt.Fprintf(a.out, "isomount %s\n", version)
+				return err
+			}
 			if len(args) > 0 {
 				return usagef("there is no command %q; see isomount --help", args[0])
 			}
@@ -114,13 +119,16 @@ it is needed and ends by itself.`,
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	root.SetVersionTemplate("isomount {{.Version}}\n")
+	root.Flags().BoolVarP(&showVersion, "version", "v", false, "version for isomount")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.DisableDefaultCmd = true // there is one in the table
 	list := commands
+	if asksVersion(words) {
+		list = nil
+	}
 	for i := range list {
 		if len(words) > 0 && list[i].name == words[0] {
 			list = list[i : i+1]
@@ -132,6 +140,13 @@ it is needed and ends by itself.`,
 	}
 	addCompletions(root)
 	return root
+}
+
+// asksVersion tells whether a command line begins with --version, which needs no
+// command; help does, as it lists them.
+func asksVersion(words []string) bool {
+	isHelp := func(w string) bool { return w == "--help" || w == "-h" }
+	return len(words) > 0 && (words[0] == "--version" || words[0] == "-v") && !slices.ContainsFunc(words, isHelp)
 }
 
 // args wraps a rule about arguments so that breaking it is a usage error.
