@@ -23,18 +23,29 @@ type compression struct {
 // A chunkTable tells where chunk i of a file lies in its resource fork.
 type chunkTable func(v *FS, f *fork, i int64) (at, n int64, err error)
 
-// compressions lists the kinds of compression that are decoded (XNU
+// compressionOf has a line for each kind of compression that is decoded (XNU
 // bsd/sys/decmpfs.h; the layouts are those of what Mac OS X writes, as 7-Zip,
-// hfsfuse and afsctool have them). A new one is a line here.
-var compressions = map[uint32]compression{
-	1:  {decode: exactly},
-	3:  {decode: inflate},
-	4:  {decode: inflate, chunks: resourceChunk},
-	7:  {decode: decodeLZVN},
-	8:  {decode: decodeLZVN, chunks: offsetChunk},
-	9:  {decode: unmarked},
-	11: {decode: decodeLZFSE},
-	12: {decode: decodeLZFSE, chunks: offsetChunk},
+// hfsfuse and afsctool have them).
+func compressionOf(kind uint32) (compression, bool) {
+	switch kind {
+	case 1:
+		return compression{decode: exactly}, true
+	case 3:
+		return compression{decode: inflate}, true
+	case 4:
+		return compression{decode: inflate, chunks: resourceChunk}, true
+	case 7:
+		return compression{decode: decodeLZVN}, true
+	case 8:
+		return compression{decode: decodeLZVN, chunks: offsetChunk}, true
+	case 9:
+		return compression{decode: unmarked}, true
+	case 11:
+		return compression{decode: decodeLZFSE}, true
+	case 12:
+		return compression{decode: decodeLZFSE, chunks: offsetChunk}, true
+	}
+	return compression{}, false
 }
 
 const (
@@ -100,7 +111,7 @@ func (v *FS) readCompressed(f *compressedFile, p []byte, off int64) (int, error)
 
 // chunk returns the decoded bytes around off and where they start in the file.
 func (v *FS) chunk(f *compressedFile, off int64) (b []byte, start int64, err error) {
-	how, ok := compressions[f.kind]
+	how, ok := compressionOf(f.kind)
 	switch {
 	case !ok:
 		return nil, 0, fmt.Errorf("compression of kind %d: %w", f.kind, fsys.ErrNotSupported)

@@ -40,7 +40,7 @@ const (
 	maxACL     = 1024 // entries
 )
 
-var aclTags = map[byte]uint16{
+var aclTags = [16]uint16{
 	aaipUserObj: aclUserObj, aaipUser: aclUser, aaipGroupObj: aclGroupObj,
 	aaipGroup: aclGroup, aaipMask: aclMask, aaipOther: aclOther,
 }

@@ -19,15 +19,23 @@ import (
 // A codec decompresses packed so that it fills dst.
 type codec func(dst, packed []byte) error
 
-// codecs has a line for each algorithm of zisofs, by the name in its entry. The
-// document of version 2 gives the names after the first two in either case.
-var codecs = map[string]codec{
-	"pz": inflate, // version 1
-	"PZ": inflate, // version 2
-	"xz": unpackXZ, "XZ": unpackXZ,
-	"l4": unpackLZ4, "L4": unpackLZ4,
-	"zd": unpackZstd, "ZD": unpackZstd,
-	"b2": unpackBzip2, "B2": unpackBzip2,
+// codecOf has a line for each algorithm of zisofs, by the name in its entry; nil
+// if there is none. The document of version 2 gives the names after the first
+// two in either case.
+func codecOf(name string) codec {
+	switch name {
+	case "pz", "PZ": // version 1, and 2
+		return inflate
+	case "xz", "XZ":
+		return unpackXZ
+	case "l4", "L4":
+		return unpackLZ4
+	case "zd", "ZD":
+		return unpackZstd
+	case "b2", "B2":
+		return unpackBzip2
+	}
+	return nil
 }
 
 // maxWindow is how far back a block may refer: not beyond itself.

@@ -60,7 +60,7 @@ func (x *rock) addZisofs(data []byte) {
 // isFirst tells whether this is version 1 of the format.
 func (z *zisofsEntry) isFirst() bool { return z.algorithm == [2]byte{'p', 'z'} }
 
-func (z *zisofsEntry) codec() codec { return codecs[string(z.algorithm[:])] }
+func (z *zisofsEntry) codec() codec { return codecOf(string(z.algorithm[:])) }
 
 func (z *zisofsEntry) magic() []byte {
 	if z.isFirst() {

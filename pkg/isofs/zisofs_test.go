@@ -320,8 +320,8 @@ func FuzzCodecs(f *testing.F) {
 		f.Add(name, pack(f, []byte(strings.Repeat("isomount ", 4000)[:1<<testShift])), uint16(1<<testShift-1))
 	}
 	f.Fuzz(func(t *testing.T, name string, packed []byte, size uint16) {
-		c, ok := codecs[name]
-		if !ok {
+		c := codecOf(name)
+		if c == nil {
 			return
 		}
 		dst := make([]byte, int(size)+1)

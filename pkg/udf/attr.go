@@ -10,25 +10,32 @@ import (
 // overflowID is the owner that Linux shows for a file without one.
 const overflowID = 65534
 
-// fileModes gives the POSIX type of a file type. Types that are not in it are
-// no files for users.
-var fileModes = map[uint8]uint32{
-	fileUnknown:  fsys.TypeFile,
-	fileDir:      fsys.TypeDir,
-	fileRegular:  fsys.TypeFile,
-	fileBlock:    fsys.TypeBlock,
-	fileChar:     fsys.TypeChar,
-	fileFifo:     fsys.TypeFifo,
-	fileSocket:   fsys.TypeSocket,
-	fileSymlink:  fsys.TypeLink,
-	fileVAT:      fsys.TypeFile,
-	fileRealTime: fsys.TypeFile,
+// fileMode gives the POSIX type of a file type. Types that are not known are no
+// files for users.
+func fileMode(t uint8) (mode uint32, ok bool) {
+	switch t {
+	case fileUnknown, fileRegular, fileVAT, fileRealTime:
+		return fsys.TypeFile, true
+	case fileDir:
+		return fsys.TypeDir, true
+	case fileBlock:
+		return fsys.TypeBlock, true
+	case fileChar:
+		return fsys.TypeChar, true
+	case fileFifo:
+		return fsys.TypeFifo, true
+	case fileSocket:
+		return fsys.TypeSocket, true
+	case fileSymlink:
+		return fsys.TypeLink, true
+	}
+	return 0, false
 }
 
 // attr describes the entry e, which a directory knows by address a. It may
 // read through w, after which e's slices are no longer valid.
 func (f *FS) attr(w *window, a addr, e *icb) (fsys.Attr, error) {
-	mode, ok := fileModes[e.fileType]
+	mode, ok := fileMode(e.fileType)
 	if !ok {
 		return fsys.Attr{}, binfmt.Corrupt(e.off, "file of type %d", e.fileType)
 	}

@@ -1,13 +1,18 @@
 package udf
 
-// crcTables holds the CRC of ECMA-167 1/7.2.6 (polynomial 0x1021, initial
-// value 0, high bit first) for one byte followed by 0 to 7 zero bytes, so that
-// eight bytes are taken in one step. It costs 4 KiB and makes the check of a
-// file entry four times faster than one byte at a time.
-var crcTables = makeCRCTables()
+import "sync"
 
-func makeCRCTables() *[8][256]uint16 {
-	t := new([8][256]uint16)
+// crcTables holds, once crcOnce was done, the CRC of ECMA-167 1/7.2.6
+// (polynomial 0x1021, initial value 0, high bit first) for one byte followed by
+// 0 to 7 zero bytes, so that eight bytes are taken in one step. It costs 4 KiB and makes the check of a
+// file entry four times faster than one byte at a time.
+var (
+	crcOnce   sync.Once
+	crcTables [8][256]uint16
+)
+
+func makeCRCTables() {
+	t := &crcTables
 	for i := range 256 {
 		crc := uint16(i) << 8
 		for range 8 {
@@ -25,13 +30,13 @@ func makeCRCTables() *[8][256]uint16 {
 			t[n][i] = prev<<8 ^ t[0][prev>>8]
 		}
 	}
-	return t
 }
 
 // crc16 is the descriptor CRC (ECMA-167 3/7.2.6).
 func crc16(b []byte) uint16 {
 	var crc uint16
-	t := crcTables
+	crcOnce.Do(makeCRCTables)
+	t := &crcTables
 	for len(b) >= 8 {
 		crc = t[7][b[0]^byte(crc>>8)] ^ t[6][b[1]^byte(crc)] ^
 			t[5][b[2]] ^ t[4][b[3]] ^ t[3][b[4]] ^ t[2][b[5]] ^ t[1][b[6]] ^ t[0][b[7]]

@@ -13,7 +13,7 @@ func (f *FS) file(n fsys.Node) (*inode, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch fileModes[in.fileType] {
+	switch mode, _ := fileMode(in.fileType); mode {
 	case fsys.TypeFile:
 		return in, nil
 	case fsys.TypeDir:

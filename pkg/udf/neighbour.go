@@ -43,7 +43,10 @@ func (f *FS) neighbour(w *window, a addr) (fsys.Neighbour, bool) {
 		return fsys.Neighbour{}, false
 	}
 	e, err := parseICB(b, off, a)
-	if err != nil || e.strategy != 4 || fileModes[e.fileType] != fsys.TypeFile || e.size == 0 {
+	if err != nil || e.strategy != 4 || e.size == 0 {
+		return fsys.Neighbour{}, false
+	}
+	if mode, _ := fileMode(e.fileType); mode != fsys.TypeFile {
 		return fsys.Neighbour{}, false
 	}
 	file := fsys.Neighbour{Node: a.node(), Size: e.size, Pos: fsys.Encoded}

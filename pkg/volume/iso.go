@@ -25,15 +25,18 @@ func surveyISO(d Disc, o Options, s *surveyed) error {
 	return nil
 }
 
-// Names of the values of map= and check=.
-var (
-	isoMaps   = map[string]isofs.Map{"": isofs.MapNormal, "normal": isofs.MapNormal, "off": isofs.MapOff, "acorn": isofs.MapAcorn}
-	isoChecks = map[string]isofs.Check{"": isofs.CheckDefault, "relaxed": isofs.CheckRelaxed, "strict": isofs.CheckStrict}
-)
+// isoMaps and isoChecks have the names of the values of map= and check=.
+func isoMaps() map[string]isofs.Map {
+	return map[string]isofs.Map{"": isofs.MapNormal, "normal": isofs.MapNormal, "off": isofs.MapOff, "acorn": isofs.MapAcorn}
+}
+
+func isoChecks() map[string]isofs.Check {
+	return map[string]isofs.Check{"": isofs.CheckDefault, "relaxed": isofs.CheckRelaxed, "strict": isofs.CheckStrict}
+}
 
 func isoOptions(o Options) isofs.TreeOptions {
 	return isofs.TreeOptions{
-		Owner: o.Owner, Map: isoMaps[o.Map], Check: isoChecks[o.Check], Charset: o.Charset,
+		Owner: o.Owner, Map: isoMaps()[o.Map], Check: isoChecks()[o.Check], Charset: o.Charset,
 		ShowAssoc: o.Unhide, NoZisofs: o.Raw,
 	}
 }

@@ -80,33 +80,35 @@ const (
 
 // options are the mount options, with the names that Linux's isofs and udf
 // use. To add one, add a line, and one to docs/SEMANTICS.md.
-var options = []option{
-	{"fs", hasValue, choice(func(o *Options) *string { return &o.FS }, Auto, ISO9660, UDF, HFSPlus, VFAT)},
-	{"view", hasValue, choice(func(o *Options) *string { return &o.View }, viewAll, viewOne)},
-	{"norock", noValue, func(o *Options, _ string) error { o.NoRock = true; return nil }},
-	{"nojoliet", noValue, func(o *Options, _ string) error { o.NoJoliet = true; return nil }},
-	{"map", hasValue, choice(func(o *Options) *string { return &o.Map }, "normal", "off", "acorn", "n", "o", "a")},
-	{"check", hasValue, choice(func(o *Options) *string { return &o.Check }, "relaxed", "strict", "r", "s")},
-	{"iocharset", hasValue, func(o *Options, v string) error { o.Charset = v; return nil }},
-	{"utf8", noValue, func(o *Options, _ string) error { o.Charset = "utf8"; return nil }},
-	{"unhide", noValue, func(o *Options, _ string) error { o.Unhide = true; return nil }},
-	{"showassoc", noValue, func(o *Options, _ string) error { o.Unhide = true; return nil }},
-	{"undelete", noValue, func(o *Options, _ string) error { o.Undelete = true; return nil }},
-	{"nocompress", noValue, func(o *Options, _ string) error { o.Raw = true; return nil }},
-	{"forks", hasValue, choice(func(o *Options) *string { return &o.Forks }, hfsplus.ForksXattr, hfsplus.ForksDot, hfsplus.ForksNone)},
-	{"session", hasValue, setSession},
-	{"sbsector", hasValue, number(func(o *Options) *int64 { return &o.SBSector })},
-	{"novrs", noValue, func(o *Options, _ string) error { o.NoVRS = true; return nil }},
-	{"anchor", hasValue, number(func(o *Options) *int64 { return &o.Anchor })},
-	{"lastblock", hasValue, number(func(o *Options) *int64 { return &o.LastBlock })},
-	{"bs", hasValue, number(func(o *Options) *int64 { return &o.BlockSize })},
-	{"uid", hasValue, setID(func(o *Options, id uint32) { o.Owner.UID, o.Owner.ForceUID = id, true })},
-	{"gid", hasValue, setID(func(o *Options, id uint32) { o.Owner.GID, o.Owner.ForceGID = id, true })},
-	{"mode", hasValue, setMode(func(o *Options, m uint32) { o.Owner.FileMode, o.Owner.SetFile = m, true })},
-	{"dmode", hasValue, setMode(func(o *Options, m uint32) { o.Owner.DirMode, o.Owner.SetDir = m, true })},
-	{"overriderockperm", noValue, func(o *Options, _ string) error { o.Owner.ForceMode = true; return nil }},
-	{"umask", hasValue, setMode(func(o *Options, m uint32) { o.Owner.Umask = m })},
-	{"transport", hasValue, choice(func(o *Options) *string { return &o.Transport }, TransportDevice, TransportURing)},
+func options() []option {
+	return []option{
+		{"fs", hasValue, choice(func(o *Options) *string { return &o.FS }, Auto, ISO9660, UDF, HFSPlus, VFAT)},
+		{"view", hasValue, choice(func(o *Options) *string { return &o.View }, viewAll, viewOne)},
+		{"norock", noValue, func(o *Options, _ string) error { o.NoRock = true; return nil }},
+		{"nojoliet", noValue, func(o *Options, _ string) error { o.NoJoliet = true; return nil }},
+		{"map", hasValue, choice(func(o *Options) *string { return &o.Map }, "normal", "off", "acorn", "n", "o", "a")},
+		{"check", hasValue, choice(func(o *Options) *string { return &o.Check }, "relaxed", "strict", "r", "s")},
+		{"iocharset", hasValue, func(o *Options, v string) error { o.Charset = v; return nil }},
+		{"utf8", noValue, func(o *Options, _ string) error { o.Charset = "utf8"; return nil }},
+		{"unhide", noValue, func(o *Options, _ string) error { o.Unhide = true; return nil }},
+		{"showassoc", noValue, func(o *Options, _ string) error { o.Unhide = true; return nil }},
+		{"undelete", noValue, func(o *Options, _ string) error { o.Undelete = true; return nil }},
+		{"nocompress", noValue, func(o *Options, _ string) error { o.Raw = true; return nil }},
+		{"forks", hasValue, choice(func(o *Options) *string { return &o.Forks }, hfsplus.ForksXattr, hfsplus.ForksDot, hfsplus.ForksNone)},
+		{"session", hasValue, setSession},
+		{"sbsector", hasValue, number(func(o *Options) *int64 { return &o.SBSector })},
+		{"novrs", noValue, func(o *Options, _ string) error { o.NoVRS = true; return nil }},
+		{"anchor", hasValue, number(func(o *Options) *int64 { return &o.Anchor })},
+		{"lastblock", hasValue, number(func(o *Options) *int64 { return &o.LastBlock })},
+		{"bs", hasValue, number(func(o *Options) *int64 { return &o.BlockSize })},
+		{"uid", hasValue, setID(func(o *Options, id uint32) { o.Owner.UID, o.Owner.ForceUID = id, true })},
+		{"gid", hasValue, setID(func(o *Options, id uint32) { o.Owner.GID, o.Owner.ForceGID = id, true })},
+		{"mode", hasValue, setMode(func(o *Options, m uint32) { o.Owner.FileMode, o.Owner.SetFile = m, true })},
+		{"dmode", hasValue, setMode(func(o *Options, m uint32) { o.Owner.DirMode, o.Owner.SetDir = m, true })},
+		{"overriderockperm", noValue, func(o *Options, _ string) error { o.Owner.ForceMode = true; return nil }},
+		{"umask", hasValue, setMode(func(o *Options, m uint32) { o.Owner.Umask = m })},
+		{"transport", hasValue, choice(func(o *Options) *string { return &o.Transport }, TransportDevice, TransportURing)},
+	}
 }
 
 // noise are options that say what is so anyway, or that only mount(8) and
@@ -139,11 +141,12 @@ func (o *Options) apply(item string) error {
 	if name == "rw" {
 		return fmt.Errorf("%w %q: a disc cannot be written; leave it out", ErrOption, item)
 	}
-	i := slices.IndexFunc(options, func(x option) bool { return x.name == name })
+	known := options()
+	i := slices.IndexFunc(known, func(x option) bool { return x.name == name })
 	if i < 0 {
 		return fmt.Errorf("%w %q is not known; known are %s", ErrOption, item, optionNames())
 	}
-	switch x := options[i]; {
+	switch x := known[i]; {
 	case x.value == hasValue && value == "":
 		return fmt.Errorf("%w %q needs a value: %s=…", ErrOption, item, name)
 	case x.value == noValue && given:
@@ -165,8 +168,9 @@ func (o *Options) check() error {
 }
 
 func optionNames() string {
-	names := make([]string, len(options))
-	for i, x := range options {
+	known := options()
+	names := make([]string, len(known))
+	for i, x := range known {
 		names[i] = x.name
 		if x.value == hasValue {
 			names[i] += "="

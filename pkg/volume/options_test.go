@@ -73,7 +73,7 @@ func TestOptionsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range options {
+	for _, o := range options() {
 		name := "`" + o.name
 		if o.value == hasValue {
 			name += "="

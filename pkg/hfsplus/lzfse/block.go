@@ -23,36 +23,34 @@ const (
 
 // Lengths and distances are a symbol, which stands for a range, and the bits
 // that tell where in the range. Ranges follow each other.
-var (
-	literalRanges  = newRanges(append(make([]uint8, 16), 2, 3, 5, 8))
-	matchRanges    = newRanges(append(make([]uint8, 16), 3, 5, 8, 11))
-	distanceRanges = newRanges(distanceBits())
-)
-
 type ranges struct {
-	bits []uint8
-	base []int
+	bits [lengthSymbols]uint8
+	base [lengthSymbols]int
 }
 
-func newRanges(width []uint8) ranges {
-	r := ranges{bits: width, base: make([]int, len(width))}
-	for i, n := range width[:len(width)-1] {
-		r.base[i+1] = r.base[i] + 1<<n
+// The first sixteen lengths have a symbol each.
+var (
+	literalRanges = ranges{
+		[...]uint8{16: 2, 17: 3, 18: 5, 19: 8},
+		[...]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 28, 60},
 	}
-	return r
-}
-
-func distanceBits() []uint8 {
-	b := make([]uint8, distanceSymbols)
-	for i := range b {
-		b[i] = uint8(i / 4)
+	matchRanges = ranges{
+		[...]uint8{16: 3, 17: 5, 18: 8, 19: 11},
+		[...]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 56, 312},
 	}
-	return b
-}
+)
 
 func (v *ranges) read(table []state, at *uint16, r *bitReader) int {
 	symbol := next(table, at, r)
 	return v.base[symbol] + r.read(v.bits[symbol])
+}
+
+// readDistance reads a distance: of its ranges, four have the same size, and the
+// next four twice that.
+func readDistance(table []state, at *uint16, r *bitReader) int {
+	symbol := next(table, at, r)
+	n := symbol / 4
+	return (4+int(symbol%4))<<n - 4 + r.read(n)
 }
 
 // A header is what a block begins with (lzfse_compressed_block_header_v2).
@@ -214,7 +212,7 @@ func (d *blockDecoder) readMatches(w *window, h *header, b []byte) error {
 	for range h.matches {
 		l := literalRanges.read(d.literalLength[:], &h.lengthState[0], &r)
 		m := matchRanges.read(d.matchLength[:], &h.lengthState[1], &r)
-		if n := distanceRanges.read(d.distance[:], &h.distState, &r); n != 0 {
+		if n := readDistance(d.distance[:], &h.distState, &r); n != 0 {
 			distance = n
 		}
 		switch {

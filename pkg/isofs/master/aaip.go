@@ -93,7 +93,7 @@ func encodeACLs(access, def []byte) (acl []byte, ok bool) {
 }
 
 // aclTypes are the tags of Linux (linux/posix_acl_xattr.h) and AAIP's.
-var aclTypes = map[uint16]byte{
+var aclTypes = [...]byte{
 	0x01: 1,  // owner
 	0x02: 10, // user
 	0x04: 3,  // owning group
@@ -114,10 +114,11 @@ func appendACL(b, acl []byte) ([]byte, bool) {
 		return nil, false
 	}
 	for e := range slices.Chunk(acl[head:], entry) {
-		kind, known := aclTypes[binary.LittleEndian.Uint16(e)]
-		if !known {
+		tag := int(binary.LittleEndian.Uint16(e))
+		if tag >= len(aclTypes) || aclTypes[tag] == 0 {
 			return nil, false
 		}
+		kind := aclTypes[tag]
 		flags := kind<<4 | e[2]&7
 		if kind != 10 && kind != 12 {
 			b = append(b, flags)

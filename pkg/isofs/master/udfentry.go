@@ -6,15 +6,25 @@ import (
 	"github.com/isomount/isomount/pkg/fsys"
 )
 
-// File types of an ICB (ECMA-167 4/14.6.6).
-var icbTypes = map[uint32]byte{
-	fsys.TypeDir:    4,
-	fsys.TypeFile:   5,
-	fsys.TypeBlock:  6,
-	fsys.TypeChar:   7,
-	fsys.TypeFifo:   9,
-	fsys.TypeSocket: 10,
-	fsys.TypeLink:   12,
+// icbType gives the file type of an ICB (ECMA-167 4/14.6.6).
+func icbType(mode uint32) byte {
+	switch mode & fsys.TypeMask {
+	case fsys.TypeDir:
+		return 4
+	case fsys.TypeFile:
+		return 5
+	case fsys.TypeBlock:
+		return 6
+	case fsys.TypeChar:
+		return 7
+	case fsys.TypeFifo:
+		return 9
+	case fsys.TypeSocket:
+		return 10
+	case fsys.TypeLink:
+		return 12
+	}
+	return 0
 }
 
 // Ways in which a file entry tells where its data is (ECMA-167 4/14.6.8).
@@ -58,7 +68,7 @@ func (u *udfPlan) icbTag(w *udfWriter, i *inode, alloc uint16) {
 	w.zeros(2) // strategy parameter
 	w.u16(1)   // maximum number of entries
 	w.u8(0)
-	w.u8(icbTypes[i.mode&fsys.TypeMask])
+	w.u8(icbType(i.mode))
 	w.zeros(6) // parent ICB
 	w.u16(alloc | udfSpecial(i.mode))
 }

@@ -2,6 +2,7 @@ package master
 
 import (
 	"encoding/binary"
+	"sync"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -51,19 +52,25 @@ func (u *udfPlan) seal(d []byte, id uint16, block uint32) []byte {
 	return d
 }
 
-// crcTable is that of the polynomial of ITU-T V.41 (ECMA-167 3/7.2.6).
-var crcTable = func() (t [256]uint16) {
-	for i := range t {
+// crcTable is, once crcOnce was done, that of the polynomial of ITU-T V.41
+// (ECMA-167 3/7.2.6).
+var (
+	crcOnce  sync.Once
+	crcTable [256]uint16
+)
+
+func makeCRCTable() {
+	for i := range crcTable {
 		c := uint16(i) << 8
 		for range 8 {
 			c = c<<1 ^ 0x1021*(c>>15)
 		}
-		t[i] = c
+		crcTable[i] = c
 	}
-	return t
-}()
+}
 
 func crc16(p []byte) (crc uint16) {
+	crcOnce.Do(makeCRCTable)
 	for _, b := range p {
 		crc = crc<<8 ^ crcTable[byte(crc>>8)^b]
 	}
