@@ -20,6 +20,7 @@ var rooms = map[string][]string{
 	"pkg/mount":         {},
 	"pkg/ipc":           {},
 	"pkg/notify":        {},
+	"pkg/tomlfile":      {},
 	"pkg/image":         {"pkg/binfmt", "pkg/source"},
 	"pkg/isofs":         {"pkg/binfmt", "pkg/fsys"},
 	"pkg/isofs/master":  {"pkg/binfmt", "pkg/fsys"},

@@ -11,10 +11,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/BurntSushi/toml"
+	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/isomount/isomount/pkg/ipc"
+	"github.com/isomount/isomount/pkg/tomlfile"
 )
 
 // A lasting is a drive that comes back at login or boot: a file in drives.d.
@@ -48,12 +49,9 @@ func readLasting() (all []lasting, errs []error) {
 	}
 	for _, file := range files {
 		l := lasting{file: file}
-		meta, err := toml.DecodeFile(file, &l)
-		switch unknown := meta.Undecoded(); {
+		switch err := tomlfile.Read(file, &l, "isomount(1)"); {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("%s: %w", file, err))
-		case len(unknown) > 0:
-			errs = append(errs, fmt.Errorf("%s: key %q is not known; see isomount(1)", file, unknown[0].String()))
+			errs = append(errs, err)
 		case !filepath.IsAbs(l.Image) || l.MountPoint != "" && !filepath.IsAbs(l.MountPoint):
 			errs = append(errs, fmt.Errorf("%s: image and mountpoint must be whole paths", file))
 		default:
@@ -104,15 +102,15 @@ func freeName(dir, base string) string {
 
 // replace writes the file in one step.
 func (l *lasting) replace(file string) error {
-	var text strings.Builder
-	if err := toml.NewEncoder(&text).Encode(l); err != nil {
+	text, err := toml.Marshal(l)
+	if err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), ".new-*")
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text.String())
+	_, err = f.Write(text)
 	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), file)

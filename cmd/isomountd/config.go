@@ -10,8 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
+
+	"github.com/isomount/isomount/pkg/tomlfile"
 )
 
 // A config is what flags and the configuration file can say. Flags win.
@@ -53,17 +54,11 @@ func (c *config) flags(f *pflag.FlagSet) {
 // loadFile reads the configuration file at path. A file that was not asked for
 // may be missing.
 func (c *config) loadFile(path string, asked bool) error {
-	meta, err := toml.DecodeFile(path, c)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !asked:
+	err := tomlfile.Read(path, c, "isomountd(8)")
+	if errors.Is(err, fs.ErrNotExist) && !asked {
 		return nil
-	case err != nil:
-		return fmt.Errorf("%s: %w", path, err)
 	}
-	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return fmt.Errorf("%s: key %q is not known; see isomountd(8)", path, unknown[0].String())
-	}
-	return nil
+	return err
 }
 
 // check rejects what makes no sense.
