@@ -45,40 +45,45 @@ type completer = cobra.CompletionFunc
 
 // completers says what the words of each command are. To complete a new command,
 // add a line.
-var completers = map[string]completer{
-	"mount":   inOrder(images, directories),
-	"unmount": drives,
-	"wait":    inOrder(imagesAndDrives),
-	"persist": drives,
-	"forget":  images,
-	"info":    inOrder(imagesAndDrives),
-	"ls":      thenAll(images, pathsInside),
-	"tree":    thenAll(images, pathsInside),
-	"cat":     thenAll(images, pathsInside),
-	"extract": thenAll(images, pathsInside),
-	"create":  files,
-	"convert": inOrder(images),
-	"verify":  inOrder(images),
-	"exec":    images,
-	"rip":     files,
+func completers() map[string]completer {
+	return map[string]completer{
+		"mount":   inOrder(images, directories),
+		"unmount": drives,
+		"wait":    inOrder(imagesAndDrives),
+		"persist": drives,
+		"forget":  images,
+		"info":    inOrder(imagesAndDrives),
+		"ls":      thenAll(images, pathsInside),
+		"tree":    thenAll(images, pathsInside),
+		"cat":     thenAll(images, pathsInside),
+		"extract": thenAll(images, pathsInside),
+		"create":  files,
+		"convert": inOrder(images),
+		"verify":  inOrder(images),
+		"exec":    images,
+		"rip":     files,
+	}
 }
 
 // flagCompleters says what the values of flags are, where that is not a file.
-var flagCompleters = map[string]completer{
-	"progress":       cobra.FixedCompletions([]string{"auto", "bar", "json", "none"}, cobra.ShellCompDirectiveNoFileComp),
-	"udf":            cobra.FixedCompletions([]string{"1.02", "2.01"}, cobra.ShellCompDirectiveNoFileComp),
-	"boot-emulation": cobra.FixedCompletions([]string{"none", "1.2", "1.44", "2.88", "hd"}, cobra.ShellCompDirectiveNoFileComp),
-	"against":        directories,
-	"forget":         answers,
+func flagCompleters() map[string]completer {
+	return map[string]completer{
+		"progress":       cobra.FixedCompletions([]string{"auto", "bar", "json", "none"}, cobra.ShellCompDirectiveNoFileComp),
+		"udf":            cobra.FixedCompletions([]string{"1.02", "2.01"}, cobra.ShellCompDirectiveNoFileComp),
+		"boot-emulation": cobra.FixedCompletions([]string{"none", "1.2", "1.44", "2.88", "hd"}, cobra.ShellCompDirectiveNoFileComp),
+		"against":        directories,
+		"forget":         answers,
+	}
 }
 
 // addCompletions puts the completers to the commands.
 func addCompletions(root *cobra.Command) {
+	words, flags := completers(), flagCompleters()
 	for _, c := range root.Commands() {
-		if f := completers[c.Name()]; f != nil {
+		if f := words[c.Name()]; f != nil {
 			c.ValidArgsFunction = f
 		}
-		for name, f := range flagCompleters {
+		for name, f := range flags {
 			if c.Flags().Lookup(name) != nil {
 				_ = c.RegisterFlagCompletionFunc(name, f) // fails only for a flag that is not there
 			}

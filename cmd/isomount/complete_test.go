@@ -97,7 +97,7 @@ func TestEveryCommandIsCompleted(t *testing.T) {
 		}
 	}
 	var foreign []string
-	for name := range completers {
+	for name := range completers() {
 		if !names[name] && name != "exec" && name != "rip" {
 			foreign = append(foreign, name)
 		}

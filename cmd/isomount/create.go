@@ -127,14 +127,16 @@ func (b *bootFlags) addFlags(c *cobra.Command) {
 	f.StringVar(&b.catalog, "boot-catalog", "", "show the boot catalog at this `PATH` of the image")
 }
 
-var emulations = map[string]master.Emulation{
-	"none": master.NoEmulation, "1.2": master.Floppy12, "1.44": master.Floppy144, "2.88": master.Floppy288, "hd": master.HardDisk,
+func emulations() map[string]master.Emulation {
+	return map[string]master.Emulation{
+		"none": master.NoEmulation, "1.2": master.Floppy12, "1.44": master.Floppy144, "2.88": master.Floppy288, "hd": master.HardDisk,
+	}
 }
 
 // images returns the boot images in the order of the catalog: a BIOS looks at
 // the first only.
 func (b *bootFlags) images() ([]master.Boot, error) {
-	emulation, ok := emulations[b.emulation]
+	emulation, ok := emulations()[b.emulation]
 	switch {
 	case !ok:
 		return nil, usagef("--boot-emulation=%s: not one of none, 1.2, 1.44, 2.88, hd", b.emulation)

@@ -236,15 +236,25 @@ func sizeText(a *fsys.Attr) string {
 	return fmt.Sprint(a.Size)
 }
 
-// kinds are the letters that ls(1) has for types of files, and our words.
-var kinds = map[uint32]struct{ letter, word string }{
-	fsys.TypeFile:   {"-", "file"},
-	fsys.TypeDir:    {"d", "directory"},
-	fsys.TypeLink:   {"l", "symlink"},
-	fsys.TypeChar:   {"c", "character device"},
-	fsys.TypeBlock:  {"b", "block device"},
-	fsys.TypeFifo:   {"p", "fifo"},
-	fsys.TypeSocket: {"s", "socket"},
+// kind returns the letter that ls(1) has for the type of a file, and our word.
+func kind(mode uint32) (letter, word string) {
+	switch mode & fsys.TypeMask {
+	case fsys.TypeFile:
+		return "-", "file"
+	case fsys.TypeDir:
+		return "d", "directory"
+	case fsys.TypeLink:
+		return "l", "symlink"
+	case fsys.TypeChar:
+		return "c", "character device"
+	case fsys.TypeBlock:
+		return "b", "block device"
+	case fsys.TypeFifo:
+		return "p", "fifo"
+	case fsys.TypeSocket:
+		return "s", "socket"
+	}
+	return "", ""
 }
 
 // modeText writes a mode as ls -l does (POSIX, ls: STDOUT).
@@ -269,7 +279,7 @@ func modeText(mode uint32) string {
 			b[s.at] = s.set
 		}
 	}
-	letter := kinds[mode&fsys.TypeMask].letter
+	letter, _ := kind(mode)
 	if letter == "" {
 		letter = "?"
 	}
@@ -320,7 +330,8 @@ func (j *lsJob) listed(p *place) *listed {
 		}
 		return l
 	}
-	l.Type, l.Mode = kinds[a.Mode&fsys.TypeMask].word, fmt.Sprintf("%04o", a.Mode&fsys.PermMask)
+	_, l.Type = kind(a.Mode)
+	l.Mode = fmt.Sprintf("%04o", a.Mode&fsys.PermMask)
 	l.Size, l.Time = a.Size, time.Unix(a.ModTime.Sec, int64(a.ModTime.Nsec)).UTC()
 	l.UID, l.GID, l.Links, l.Inode = a.UID, a.GID, a.Nlink, a.Ino
 	switch p.kind() {

@@ -138,7 +138,9 @@ it is needed and ends by itself.`,
 	for _, c := range list {
 		root.AddCommand(c.build(a))
 	}
-	addCompletions(root)
+	if len(list) == len(commands) { // completing does not name one of them first
+		addCompletions(root)
+	}
 	return root
 }
 

@@ -83,13 +83,23 @@ func notFound(err error) error {
 	return err
 }
 
-var errNotOnDisc = fmt.Errorf("no such file or directory on the disc%w", quiet{fsys.ErrNotExist})
+var errNotOnDisc error = &worded{"no such file or directory on the disc", fsys.ErrNotExist}
 
 // quiet gives an error a kind that its text does not show.
 type quiet struct{ error }
 
 func (quiet) Error() string   { return "" }
 func (q quiet) Unwrap() error { return q.error }
+
+// A worded error has a kind that its text does not show, and nothing to format
+// when the program starts.
+type worded struct {
+	text string
+	err  error
+}
+
+func (e *worded) Error() string { return e.text }
+func (e *worded) Unwrap() error { return e.err }
 
 // A globber finds paths that match a pattern.
 type globber struct {

@@ -49,8 +49,7 @@ func givenSum(given, image string) (want []byte, from string, err error) {
 	return want, given, err
 }
 
-// errNotListed is an fs.ErrNotExist.
-var errNotListed = fmt.Errorf("the image is not listed in it: %w", fs.ErrNotExist)
+var errNotListed error = &worded{"the image is not listed in it: file does not exist", fs.ErrNotExist}
 
 // sumFromFile reads the SHA-256 of a file from the output of sha256sum(1), plain
 // or with --tag. One sum without a name is taken for any file's.

@@ -136,16 +136,29 @@ func (t *tarball) write(h *tar.Header, p *place) error {
 // errNoTar reports what a tar archive has no words for.
 var errNoTar = errors.New("a tar archive cannot hold a file of this type")
 
-// tarTypes are the letters of tar for types of files.
-var tarTypes = map[uint32]byte{
-	fsys.TypeFile: tar.TypeReg, fsys.TypeDir: tar.TypeDir, fsys.TypeLink: tar.TypeSymlink,
-	fsys.TypeChar: tar.TypeChar, fsys.TypeBlock: tar.TypeBlock, fsys.TypeFifo: tar.TypeFifo,
+// tarType is the letter of tar for a type of file; ok is false if there is none.
+func tarType(kind uint32) (letter byte, ok bool) {
+	switch kind {
+	case fsys.TypeFile:
+		return tar.TypeReg, true
+	case fsys.TypeDir:
+		return tar.TypeDir, true
+	case fsys.TypeLink:
+		return tar.TypeSymlink, true
+	case fsys.TypeChar:
+		return tar.TypeChar, true
+	case fsys.TypeBlock:
+		return tar.TypeBlock, true
+	case fsys.TypeFifo:
+		return tar.TypeFifo, true
+	}
+	return 0, false
 }
 
 // header describes a file.
 func (t *tarball) header(p *place) (*tar.Header, error) {
 	a := &p.attr
-	letter, ok := tarTypes[p.kind()]
+	letter, ok := tarType(p.kind())
 	if !ok {
 		return nil, errNoTar
 	}
@@ -195,7 +208,7 @@ func (t *tarball) attributes(h *tar.Header, p *place) {
 			bad(fmt.Errorf("%s: attribute has a name that tar cannot hold", printable(x.Name)))
 			continue
 		}
-		if key, ok := aclKeys[x.Name]; ok {
+		if key, ok := aclKey(x.Name); ok {
 			if text, err := aclText(x.Value); err == nil {
 				h.PAXRecords[key] = text
 				continue
@@ -205,8 +218,13 @@ func (t *tarball) attributes(h *tar.Header, p *place) {
 	}
 }
 
-// aclKeys are the records that hold ACLs (star(4), "SCHILY.acl").
-var aclKeys = map[string]string{
-	"system.posix_acl_access":  "SCHILY.acl.access",
-	"system.posix_acl_default": "SCHILY.acl.default",
+// aclKey is the record that holds an ACL (star(4), "SCHILY.acl").
+func aclKey(name string) (key string, ok bool) {
+	switch name {
+	case "system.posix_acl_access":
+		return "SCHILY.acl.access", true
+	case "system.posix_acl_default":
+		return "SCHILY.acl.default", true
+	}
+	return "", false
 }

@@ -41,7 +41,7 @@ type openDir struct {
 const maxOpenDirs = 8
 
 var (
-	errExists    = fmt.Errorf("exists already; --overwrite replaces it%w", quiet{fs.ErrExist})
+	errExists    = error(&worded{"exists already; --overwrite replaces it", fs.ErrExist})
 	errInTheWay  = errors.New("a directory is in the way")
 	errSymlink   = errors.New("there is something that is no directory, or a symbolic link, which is not followed")
 	errName      = errors.New("name cannot be used")
