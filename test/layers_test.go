@@ -22,13 +22,14 @@ var rooms = map[string][]string{
 	"pkg/notify":        {},
 	"pkg/tomlfile":      {},
 	"pkg/image":         {"pkg/binfmt", "pkg/source"},
-	"pkg/isofs":         {"pkg/binfmt", "pkg/fsys"},
+	"pkg/inflate":       {},
+	"pkg/isofs":         {"pkg/binfmt", "pkg/fsys", "pkg/inflate"},
 	"pkg/isofs/master":  {"pkg/binfmt", "pkg/fsys"},
 	"pkg/udf":           {"pkg/binfmt", "pkg/fsys"},
-	"pkg/hfsplus":       {"pkg/binfmt", "pkg/fsys", "pkg/hfsplus/lzfse"},
+	"pkg/hfsplus":       {"pkg/binfmt", "pkg/fsys", "pkg/hfsplus/lzfse", "pkg/inflate"},
 	"pkg/hfsplus/lzfse": {},
 	"pkg/fusefs":        {"pkg/binfmt", "pkg/fsys"},
-	"pkg/volume":        {"pkg/binfmt", "pkg/fsys", "pkg/isofs", "pkg/udf", "pkg/hfsplus", "pkg/hfsplus/lzfse", "pkg/boot", "pkg/boot/fat"},
+	"pkg/volume":        {"pkg/binfmt", "pkg/fsys", "pkg/isofs", "pkg/udf", "pkg/hfsplus", "pkg/hfsplus/lzfse", "pkg/inflate", "pkg/boot", "pkg/boot/fat"},
 }
 
 // readers must not know who uses them.

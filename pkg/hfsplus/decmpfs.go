@@ -1,17 +1,15 @@
 package hfsplus
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/zlib"
-
 	"github.com/isomount/isomount/pkg/binfmt"
 	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/hfsplus/lzfse"
+	"github.com/isomount/isomount/pkg/inflate"
 )
 
 // A compression is a way to keep a file.
@@ -31,9 +29,9 @@ func compressionOf(kind uint32) (compression, bool) {
 	case 1:
 		return compression{decode: exactly}, true
 	case 3:
-		return compression{decode: inflate}, true
+		return compression{decode: decodeZlib}, true
 	case 4:
-		return compression{decode: inflate, chunks: resourceChunk}, true
+		return compression{decode: decodeZlib, chunks: resourceChunk}, true
 	case 7:
 		return compression{decode: decodeLZVN}, true
 	case 8:
@@ -182,21 +180,17 @@ func offsetChunk(v *FS, f *fork, i int64) (at, n int64, err error) {
 	return at, int64(binary.LittleEndian.Uint32(b[4:])) - at, nil
 }
 
-// inflate decodes a zlib stream. What would not become smaller is stored behind
+// decodeZlib decodes a zlib stream. What would not become smaller is stored behind
 // a byte whose low half is 15, which no zlib stream begins with.
-func inflate(b []byte, size int64) ([]byte, error) {
+func decodeZlib(b []byte, size int64) ([]byte, error) {
 	if len(b) > 0 && b[0]&0x0F == 0x0F {
 		return exactly(b[1:], size)
 	}
-	z, err := zlib.NewReader(bytes.NewReader(b))
-	if err != nil {
-		return nil, binfmt.Corrupt(0, "compressed file: %v", err)
-	}
 	out := make([]byte, size)
-	if _, err := io.ReadFull(z, out); err != nil {
+	if _, err := inflate.Zlib(out, b); err != nil {
 		return nil, binfmt.Corrupt(0, "compressed file: %v", err)
 	}
-	return out, z.Close()
+	return out, nil
 }
 
 func decodeLZVN(b []byte, size int64) ([]byte, error)  { return decodeLZ(lzfse.DecodeLZVN, b, size) }

@@ -8,12 +8,12 @@ import (
 	"io"
 	"sync"
 
-	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz/lzma"
 
 	"github.com/isomount/isomount/pkg/fsys"
+	"github.com/isomount/isomount/pkg/inflate"
 )
 
 // A codec decompresses packed so that it fills dst.
@@ -25,7 +25,7 @@ type codec func(dst, packed []byte) error
 func codecOf(name string) codec {
 	switch name {
 	case "pz", "PZ": // version 1, and 2
-		return inflate
+		return unpackZlib
 	case "xz", "XZ":
 		return unpackXZ
 	case "l4", "L4":
@@ -41,22 +41,13 @@ func codecOf(name string) codec {
 // maxWindow is how far back a block may refer: not beyond itself.
 const maxWindow = 1 << maxBlockShift
 
-var inflaters sync.Pool // of io.ReadCloser and zlib.Resetter
-
-func inflate(dst, packed []byte) error {
-	src := bytes.NewReader(packed)
-	z, ok := inflaters.Get().(io.ReadCloser)
-	if !ok {
-		fresh, err := zlib.NewReader(src)
-		if err != nil {
-			return err
-		}
-		z = fresh
-	} else if err := z.(zlib.Resetter).Reset(src, nil); err != nil { //nolint:errcheck,forcetypeassert // all readers of zlib are
-		return err
+// unpackZlib fills dst. What is wrong behind that is of no use to know.
+func unpackZlib(dst, packed []byte) error {
+	n, err := inflate.Zlib(dst, packed)
+	if n == len(dst) {
+		return nil
 	}
-	defer inflaters.Put(z)
-	return fill(dst, z)
+	return err
 }
 
 func unpackLZ4(dst, packed []byte) error {
@@ -67,11 +58,21 @@ func unpackBzip2(dst, packed []byte) error {
 	return fill(dst, bzip2.NewReader(bytes.NewReader(packed)))
 }
 
-// newZstd makes the decoder that all blocks share when the first comes.
-var newZstd = sync.OnceValues(func() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(maxWindow), zstd.WithDecoderMaxWindow(8<<20))
-})
+// zstdDecoder is one that all blocks share. It is made when the first comes.
+var zstdDecoder struct {
+	once    sync.Once
+	decoder *zstd.Decoder
+	err     error
+}
+
+func newZstd() (*zstd.Decoder, error) {
+	z := &zstdDecoder
+	z.once.Do(func() {
+		z.decoder, z.err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxMemory(maxWindow), zstd.WithDecoderMaxWindow(8<<20))
+	})
+	return z.decoder, z.err
+}
 
 func unpackZstd(dst, packed []byte) error {
 	d, err := newZstd()
