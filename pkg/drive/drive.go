@@ -10,6 +10,7 @@ package drive
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync/atomic"
 	"time"
@@ -119,17 +120,34 @@ func open(spec Spec, c *cache.Cache) (*disc, error) {
 		return nil, err
 	}
 	d := &disc{size: data.Size(), meta: c.ReaderWithin(data, data.Size(), metaShare), blocks: c.Blocks(), local: -1, uring: o.Transport == volume.TransportURing}
+	meta := &surveyReader{kept: d.meta}
 	if fd, ok := data.LocalFile(); ok && file.HasPages() {
-		d.local = fd
+		d.local, meta.data = fd, data
 	}
-	d.volume, err = volume.Open(volume.Disc{Data: data, Meta: d.meta, Size: d.size, Blocks: d.blocks}, o)
+	meta.surveying.Store(meta.data != nil)
+	d.volume, err = volume.Open(volume.Disc{Data: data, Meta: meta, Size: d.size, Blocks: d.blocks}, o)
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
-	if d.local >= 0 {
-		d.meta.Drop() // what the survey of the disc looked at, here and there, is not what is read next
-	}
+	meta.surveying.Store(false)
 	return d, nil
+}
+
+// A surveyReader reads metadata through the cache, but that of a plain local
+// image not before the disc is surveyed: a survey looks here and there, at what
+// is not read next, and the cache fetches much around it.
+type surveyReader struct {
+	surveying atomic.Bool
+	data      io.ReaderAt
+	kept      *cache.Reader
+}
+
+// ReadAt implements [io.ReaderAt].
+func (r *surveyReader) ReadAt(p []byte, off int64) (int, error) {
+	if r.surveying.Load() {
+		return r.data.ReadAt(p, off)
+	}
+	return r.kept.ReadAt(p, off)
 }
 
 // close gives back what the disc holds of the cache.
