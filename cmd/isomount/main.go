@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -19,17 +17,13 @@ import (
 var version = "unknown"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends what does not heed the first
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
-	var code int
+	ctx, interrupted := newInterruption(context.Background())
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, interrupted: interrupted}
 	if isMountHelper(os.Args[0]) {
-		code = a.mountHelper(ctx, os.Args[1:])
-	} else {
-		code = a.run(ctx, os.Args[1:])
+		os.Exit(a.mountHelper(ctx, os.Args[1:]))
 	}
-	stop()
-	os.Exit(code)
+	interrupted.armFor(os.Args[1:])
+	os.Exit(a.run(ctx, os.Args[1:]))
 }
 
 // An app is one run of the program.
@@ -37,6 +31,8 @@ type app struct {
 	in  io.Reader
 	out io.Writer
 	err io.Writer
+
+	interrupted *interruption // nil: nothing is ended early
 }
 
 // commands is the table of everything the program can do, in the order of

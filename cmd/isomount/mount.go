@@ -38,7 +38,7 @@ allow_other. isomount(1) has them all.`,
   dir=$(isomount mount sdk.iso --json | jq -r .mountpoint)`,
 		Args: args(cobra.RangeArgs(1, 2)),
 		RunE: func(c *cobra.Command, words []string) error {
-			j := mountJob{image: words[0], options: strings.Join(options, ",")}
+			j := mountJob{image: words[0], options: strings.Join(options, ","), before: a.interrupted.arm}
 			if len(words) > 1 {
 				j.point = words[1]
 			}
@@ -84,6 +84,7 @@ type mountJob struct {
 	image   string
 	point   string // "": make one
 	options string
+	before  func() // called before anything is made; nil: nothing to do
 
 	file *os.File
 	made bool
@@ -101,15 +102,8 @@ func (j *mountJob) run(ctx context.Context) (*ipc.Drive, []string, error) {
 		return nil, nil, err
 	}
 	defer func() { _ = client.Close() }()
-	probed, err := client.Probe(ctx, &ipc.ProbeRequest{Image: ipc.Path(j.image), Options: j.options}, j.file)
-	if err != nil {
+	if err := j.makePoint(ctx, client); err != nil {
 		return nil, nil, err
-	}
-	if j.point == "" {
-		if j.point, err = mount.MakePoint(probed.Label); err != nil {
-			return nil, nil, err
-		}
-		j.made = true
 	}
 	reply, err := j.mount(ctx, client)
 	if err != nil {
@@ -119,6 +113,30 @@ func (j *mountJob) run(ctx context.Context) (*ipc.Drive, []string, error) {
 		return nil, nil, err
 	}
 	return &reply.Drive, reply.Notes, nil
+}
+
+// makePoint makes a mount point if none was given, named after the disc.
+func (j *mountJob) makePoint(ctx context.Context, client *ipc.Client) error {
+	label := ""
+	if j.point == "" || os.Geteuid() != 0 {
+		// fusermount3 shows a mount before it is served. It should not do that
+		// for what is no image.
+		probed, err := client.Probe(ctx, &ipc.ProbeRequest{Image: ipc.Path(j.image), Options: j.options}, j.file)
+		if err != nil {
+			return err
+		}
+		label = probed.Label
+	}
+	if j.before != nil {
+		j.before()
+	}
+	if err := ctx.Err(); err != nil || j.point != "" {
+		return err
+	}
+	var err error
+	j.point, err = mount.MakePoint(label)
+	j.made = err == nil
+	return err
 }
 
 // open opens the image. A file that this user cannot read stays closed to the

@@ -49,7 +49,7 @@ func (a *app) mountHelper(ctx context.Context, args []string) int {
 		a.complain(err)
 		return mountUsage
 	}
-	j := mountJob{image: flags.Arg(0), point: flags.Arg(1), options: helperOptions(*options)}
+	j := mountJob{image: flags.Arg(0), point: flags.Arg(1), options: helperOptions(*options), before: a.interrupted.arm}
 	if *fake {
 		return exitOK
 	}
