@@ -44,7 +44,7 @@ type charset struct {
 
 // findCharset returns the character set of a name, or nil for UTF-8.
 func findCharset(name string) (encoding.Encoding, error) {
-	plain := strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name))
+	plain := strings.ReplaceAll(strings.ReplaceAll(strings.ToLower(name), "-", ""), "_", "")
 	plain = strings.Replace(plain, "windows", "cp", 1)
 	switch plain {
 	case "", "utf8", "ascii", "usascii", "default":

@@ -17,14 +17,20 @@ const (
 // recognized looks for the volume recognition sequence (ECMA-167 2/8.3) and
 // returns the identifier in it that says UDF: "NSR02", "NSR03" or "".
 func (f *FS) recognized() string {
-	w := f.window()
-	defer f.release(w)
+	const step = 8 // structures that are read at once
+	buf, n := make([]byte, step*vrsSize), 0
 	start := f.sessionStart() + vrsStart
 	for slot := range int64(vrsSlots) {
 		// Structures lie 2048 bytes apart, or a block if that is larger.
-		b, err := w.read(start+slot*vrsSize, 7)
-		if err != nil {
-			break
+		in, pos := int(slot%step*vrsSize), start+slot*vrsSize
+		if in == 0 {
+			n, _ = f.meta.ReadAt(buf, pos) // what is missing is tried again
+		}
+		b := buf[in:][:7]
+		if in+len(b) > n {
+			if err := readFull(f.meta, b, pos); err != nil {
+				break
+			}
 		}
 		switch id := string(b[1:6]); id {
 		case "NSR02", "NSR03":
