@@ -69,9 +69,7 @@ var commands = []struct {
 
 // run carries out a command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
-	root := a.root(args...)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := a.execute(ctx, args)
 	if err == nil {
 		return exitOK
 	}
@@ -79,6 +77,20 @@ func (a *app) run(ctx context.Context, args []string) int {
 		a.complain(err)
 	}
 	return exitCode(err)
+}
+
+func (a *app) execute(ctx context.Context, args []string) error {
+	if len(args) == 1 && isVersion(args[0]) {
+		return a.version() // as root does, but sooner
+	}
+	root := a.root(args...)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+func (a *app) version() error {
+	_, err := fmt.Fprintf(a.out, "isomount %s\n", version)
+	return err
 }
 
 // complain tells the user of an error, in one line.
@@ -103,8 +115,7 @@ it is needed and ends by itself.`,
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if showVersion {
-				_, err := fmt.Fprintf(a.out, "isomount %s\n", version)
-				return err
+				return a.version()
 			}
 			if len(args) > 0 {
 				return usagef("there is no command %q; see isomount --help", args[0])
@@ -144,8 +155,10 @@ it is needed and ends by itself.`,
 // command; help does, as it lists them.
 func asksVersion(words []string) bool {
 	isHelp := func(w string) bool { return w == "--help" || w == "-h" }
-	return len(words) > 0 && (words[0] == "--version" || words[0] == "-v") && !slices.ContainsFunc(words, isHelp)
+	return len(words) > 0 && isVersion(words[0]) && !slices.ContainsFunc(words, isHelp)
 }
+
+func isVersion(word string) bool { return word == "--version" || word == "-v" }
 
 // args wraps a rule about arguments so that breaking it is a usage error.
 func args(rule cobra.PositionalArgs) cobra.PositionalArgs {
