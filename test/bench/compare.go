@@ -76,7 +76,7 @@ func (c *comparison) mountAll() error {
 		archive.bound = 10 * time.Second // it goes through the archive for every read
 	}
 	for _, m := range []*mounted{
-		c.fuse("fuseiso", c.image("iso")), c.fuse("squashfuse", c.image("squashfs")), archive,
+		c.nodes(c.image("iso")), c.fuse("fuseiso", c.image("iso")), c.fuse("squashfuse", c.image("squashfs")), archive,
 		c.kernel("squashfs"), c.kernel("erofs"),
 		c.other(host, c.path("tree"), "mount", "--bind", "-o", "ro"),
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,6 +131,47 @@ func (b *bench) fuse(program, image string, flags ...string) *mounted {
 		m.pid = servedBy(m.dir)
 	}
 	return m
+}
+
+// nodes mounts with our readers served by go-fuse's own nodes: test/bench/nodes,
+// which lies beside this program. It returns nil if that does not work.
+func (b *bench) nodes(image string) *mounted {
+	m, err := b.serveNodes(image)
+	if err != nil {
+		b.say("left out: %v", err)
+		return nil
+	}
+	return m
+}
+
+func (b *bench) serveNodes(image string) (*mounted, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	m, err := b.point(objects)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(b.ctx, filepath.Join(filepath.Dir(self), "nodes"), image, m.dir)
+	cmd.Stderr = os.Stderr
+	served, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	b.later(func() {
+		_ = cmd.Process.Kill() // somebody may still be in there
+		_ = cmd.Wait()
+	})
+	b.unmountLater(m)
+	m.pid = cmd.Process.Pid
+	if _, err := io.Copy(io.Discard, served); err != nil {
+		return nil, err
+	}
+	return m, b.sh("mountpoint", "-q", m.dir)
 }
 
 // kernel mounts with a file system of the kernel's own, on a loop device.

@@ -34,6 +34,7 @@ type goal struct {
 const (
 	ours     = "isomount"
 	oursRing = "isomount, io_uring"
+	objects  = "go-fuse nodes"
 	bare     = "the image itself"
 	host     = "the files themselves"
 )
