@@ -38,12 +38,11 @@ func (b *bench) create(tree, image string) error {
 	return b.sh(filepath.Join(b.bin, "isomount"), "create", tree, "-o", image, "--progress=none")
 }
 
-// makeTree makes directories of 100 small files, one of many that are empty,
+// makeTree makes directories of a few small files, one of many that are empty,
 // and large files.
 func (b *bench) makeTree(tree string) error {
 	for i := range b.sizes.files {
-		dir := filepath.Join(tree, fmt.Sprintf("small/%03d/%03d", i/10_000, i/100))
-		name := filepath.Join(dir, fmt.Sprintf("file-%06d.txt", i))
+		name := filepath.Join(tree, smallDir(i), smallName(i))
 		if err := b.putFile(name, fmt.Appendf(nil, "line %d of a small file\n", i), 1+i%150); err != nil {
 			return err
 		}
@@ -66,6 +65,13 @@ func (b *bench) makeTree(tree string) error {
 	}
 	return nil
 }
+
+const smallPerDir = 100
+
+// smallDir and smallName say where small file i lies in the tree. No directory
+// has its parent's name: archivemount takes the two for one.
+func smallDir(i int) string  { return fmt.Sprintf("small/part-%03d/dir-%05d", i/10_000, i/smallPerDir) }
+func smallName(i int) string { return fmt.Sprintf("file-%06d.txt", i) }
 
 // putFile writes a file of a piece that comes several times.
 func (b *bench) putFile(path string, piece []byte, times int) error {
