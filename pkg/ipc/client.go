@@ -33,12 +33,15 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err := checkSocketDir(path); err != nil {
 		return nil, err
 	}
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", path)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// It never waits: where the queue of connections is full the kernel says so.
+	// A context would cost a goroutine, and mostly a thread to run it.
+	sock, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, dialError(path, err)
 	}
-	sock := nc.(*net.UnixConn) //nolint:errcheck // "unix" gives no other
 	server, err := peerOf(sock)
 	if err != nil {
 		return nil, errors.Join(err, sock.Close())
