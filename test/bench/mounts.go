@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -35,6 +36,7 @@ func (b *bench) startDaemon(name string) (*daemon, error) {
 	d := &daemon{b: b, env: append(os.Environ(), "ISOMOUNT_SOCKET="+socket)}
 	cmd := exec.Command(filepath.Join(b.bin, "isomountd"), "--keep", "--log-level=warn") //nolint:noctx // it is ended when its drives are
 	cmd.Env, cmd.Stderr = d.env, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal comes before its drives are unmounted
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -105,7 +107,7 @@ func (d *daemon) mount(name, image string, options ...string) (*mounted, error) 
 		return nil, err
 	}
 	m.pid = d.pid
-	d.b.later(func() { _ = d.detached("unmount", m.dir).Run() })
+	d.b.later(func() { _ = d.detached("unmount", "--lazy", m.dir).Run() })
 	return m, nil
 }
 
