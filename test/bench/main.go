@@ -82,7 +82,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&s.files, "files", 100_000, "small files in the tree of the workloads; half as many more lie in one directory")
 	flag.IntVar(&s.large, "large", 1024, "MiB of large files")
 	flag.IntVar(&s.rounds, "rounds", 5, "rounds; the median counts")
-	flag.DurationVar(&s.spend, "spend", 6*time.Second, "fewer rounds for a mount that has spent this time on a workload")
+	flag.DurationVar(&s.spend, "spend", 4*time.Second, "fewer rounds for a mount that has spent this time on a workload")
 	flag.StringVar(&s.only, "only", "", "only this workload")
 	flag.IntVar(&s.drives, "drives", 1000, "drives of one daemon")
 	flag.IntVar(&s.starts, "starts", 50, "runs of the client, of which the median counts")

@@ -95,12 +95,14 @@ func shortest(times []time.Duration) time.Duration {
 	return slices.Min(times)
 }
 
-// median returns the middle one; 0 of none.
+// median returns the middle one, or what lies between the two in the middle; 0
+// of none.
 func median(times []time.Duration) time.Duration {
 	if len(times) == 0 {
 		return 0
 	}
-	return slices.Sorted(slices.Values(times))[len(times)/2]
+	sorted := slices.Sorted(slices.Values(times))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // rate is in MiB a second.
