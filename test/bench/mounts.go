@@ -107,7 +107,11 @@ func (d *daemon) mount(name, image string, options ...string) (*mounted, error) 
 		return nil, err
 	}
 	m.pid = d.pid
-	d.b.later(func() { _ = d.detached("unmount", "--lazy", m.dir).Run() })
+	d.b.later(func() {
+		if d.detached("unmount", m.dir).Run() != nil { // what was interrupted may still be in there
+			_ = d.detached("unmount", "--lazy", m.dir).Run()
+		}
+	})
 	return m, nil
 }
 
