@@ -175,9 +175,17 @@ func (w *worker) read(req []byte) ([]byte, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if direct && !isLong(req) && w.readNow(fd, at, out[outHeaderBytes:]) {
-		w.s.stats.readBytes.Add(uint64(at.n))
-		return out, at.n, nil
+	if direct && !isLong(req) {
+		buf := out[outHeaderBytes:]
+		found := !w.pending.Load() && w.readNow(fd, at, buf)
+		if !found && w.mayPend() {
+			w.pending.Store(true)
+			return nil, 0, nil
+		}
+		if found || w.readWaiting(fd, at, buf) {
+			w.s.stats.readBytes.Add(uint64(at.n))
+			return out, at.n, nil
+		}
 	}
 	n, err := w.s.fs.ReadAt(w.s.node(in.NodeId), out[outHeaderBytes:outHeaderBytes+size], int64(in.Offset))
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -187,12 +195,13 @@ func (w *worker) read(req []byte) ([]byte, int, error) {
 	return out, n, nil
 }
 
-// answerRead gives the kernel what was read, unless it was spliced.
+// answerRead gives the kernel what was read, unless it was spliced or is pending.
+// A store could wait for a page of a read that is pending.
 func (w *worker) answerRead(req, out []byte, n int) {
 	h := inHeader(req)
 	switch {
 	case out == nil:
-	case w.s.neighbours != nil && readOffset(req) == 0:
+	case w.s.neighbours != nil && readOffset(req) == 0 && !w.hasPending():
 		w.ahead(w.s.node(h.NodeId), putHeader(out, h.Unique, n, 0))
 	default:
 		w.reply(putHeader(out, h.Unique, n, 0))

@@ -56,18 +56,29 @@ func (w *worker) readNow(fd int, at spot, buf []byte) bool {
 	if w.s.noReadNow.Load() {
 		return false
 	}
-	iov := unix.Iovec{Base: &buf[0]}
-	iov.SetLen(at.n)
-	n, _, e := unix.Syscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, uintptr(at.pos), 0, unix.RWF_NOWAIT)
+	n, e := preadv2(fd, at, buf, unix.RWF_NOWAIT)
 	switch {
-	case e == 0 && int(n) == at.n:
+	case e == 0 && n == at.n:
 		return true
 	case e == unix.EOPNOTSUPP, e == unix.ENOSYS, e == unix.EINVAL:
 		w.s.noReadNow.Store(true)
-	case e == unix.EAGAIN, e == 0:
-		w.release() // the disk has to be waited for
 	}
 	return false
+}
+
+func preadv2(fd int, at spot, buf []byte, flags uintptr) (int, unix.Errno) {
+	iov := unix.Iovec{Base: &buf[0]}
+	iov.SetLen(at.n)
+	n, _, e := unix.Syscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, uintptr(at.pos), 0, flags)
+	return int(n), e
+}
+
+// waiting tells whether there is a request to be read.
+func (s *Server) waiting() bool {
+	p := unix.PollFd{Fd: int32(s.devFD), Events: unix.POLLIN}
+	var now unix.Timespec
+	n, _, _ := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return n == 1
 }
 
 // splice answers a read with bytes of a file that stay in the kernel, and tells

@@ -77,6 +77,8 @@ type Server struct {
 	leader    atomic.Int32 // the thread that waits for a request, 0: none
 	called    atomic.Bool  // it is to leave
 	noReadNow atomic.Bool  // the image cannot be asked for what is in memory
+	pends     bool         // reads may be pending
+	waits     atomic.Int64 // ns that a read waits for the disk, on average
 
 	stats counters
 	watch watchdog
@@ -135,6 +137,7 @@ func New(fs fsys.FS, dev *os.File, o Options) (*Server, error) {
 	}
 	s.proto = newProtocol(s)
 	s.initLull()
+	s.initPending()
 	return s, nil
 }
 

@@ -110,6 +110,7 @@ func (s *Server) watchOnce(now time.Time) (busy bool) {
 // judge does what is due for a worker that has been busy with one request for
 // that long, and tells whether it is past helping.
 func (s *Server) judge(w *worker, age time.Duration) (stuck bool) {
+	s.callOff(w)
 	w.release()
 	unique := w.unique.Load()
 	switch {

@@ -3,8 +3,10 @@ package fusefs
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"go.uber.org/zap"
@@ -41,6 +43,11 @@ type worker struct {
 	yield func(*fsys.Entry) bool
 	near  []fsys.Neighbour
 
+	host    *worker     // whose goroutine runs it, mostly its own
+	pending atomic.Bool // its read waits for the disk
+	queue   []*worker   // of a host, those with such reads, the oldest first
+	spare   []*worker   // of a host, those that it could run
+
 	pieces      []fsys.Extent // at most two
 	yieldExtent func(fsys.Extent) bool
 
@@ -49,6 +56,8 @@ type worker struct {
 	unique atomic.Uint64 // of the request that is not answered yet, else 0
 
 	interrupted atomic.Bool // the process that waits for it was sent a signal
+
+	yielded time.Time // when it last let other goroutines run
 
 	gone  bool // its slot is free
 	grown bool // its stack: that of a goroutine in a system call is never shrunk
@@ -65,7 +74,7 @@ func (s *Server) newWorker(slot int) *worker {
 
 // initWorker gives a worker the memory for its requests and what else it needs.
 func (s *Server) initWorker(w *worker, req []byte) {
-	w.s, w.req, w.out = s, req, make([]byte, smallReply)
+	w.s, w.host, w.req, w.out = s, w, req, make([]byte, smallReply)
 	clear(w.out)
 	w.yield = w.addEntry
 	w.pieces, w.yieldExtent = make([]fsys.Extent, 0, 2), w.addExtent
@@ -85,26 +94,52 @@ func (w *worker) run() {
 	}
 }
 
-// next serves a request, and tells whether there will be more.
+// next serves a request or concludes one that was pending, and tells whether there
+// will be more.
 func (w *worker) next() bool {
-	if !w.state.CompareAndSwap(leading, reading) {
+	v := w
+	if w.hasPending() {
+		if v = w.taker(); v == nil {
+			w.conclude()
+			return true
+		}
+	} else if !w.state.CompareAndSwap(leading, reading) {
 		if !w.s.takeLead() {
 			return false
 		}
 		w.state.Store(reading)
 	}
-	n, ok := w.receive()
+	w.yieldSometimes()
+	n, ok := v.receive()
 	switch {
+	case ok && n > 0:
+		v.serve(v.req[:n])
+		return true
+	case w.hasPending(): // nothing came after all
+		if v != w {
+			w.giveBack(v)
+		}
+		w.conclude()
+		return true
 	case !ok:
 		return false
-	case n == 0:
-		w.gone = true
-		w.leave()
-		w.s.park()
-		return false
 	}
-	w.serve(w.req[:n])
-	return true
+	w.gone = true
+	w.leave()
+	w.s.park()
+	return false
+}
+
+// yieldSometimes lets the Go scheduler see that the worker is not one that runs for
+// ever. From a goroutine that has only made system calls for 10 ms, the runtime's
+// monitor takes the processor away in each of them, and each return wakes the
+// monitor up, which takes longer than a short answer.
+func (w *worker) yieldSometimes() {
+	const often = 5 * time.Millisecond
+	if now := time.Now(); now.Sub(w.yielded) > often {
+		w.yielded = now
+		runtime.Gosched()
+	}
 }
 
 // leave gives the slot back. A leader that ends has seen the mount end.
@@ -117,7 +152,7 @@ func (w *worker) leave() {
 // receive reads the next request into the slot. Without one, and yet ok, the
 // leader is to leave the device.
 func (w *worker) receive() (n int, ok bool) {
-	if w.s.lull.timer != nil {
+	if w.s.lull.timer != nil || w.s.pends {
 		w.s.leader.Store(int32(unix.Gettid()))
 		defer w.s.leader.Store(0)
 	}
@@ -130,6 +165,8 @@ func (w *worker) receive() (n int, ok bool) {
 		case err == nil, errors.Is(err, unix.ENODEV):
 			w.s.finish(nil)
 			return 0, false
+		case errors.Is(err, unix.EINTR) && w.hasPending():
+			return 0, true
 		case errors.Is(err, unix.EINTR) && w.slot != refuserSlot && w.s.called.CompareAndSwap(true, false):
 			return 0, true
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ENOENT), errors.Is(err, unix.EAGAIN):
@@ -144,13 +181,24 @@ func (w *worker) receive() (n int, ok bool) {
 // lead meanwhile.
 func (w *worker) serve(req []byte) {
 	w.begin(inHeader(req).Unique)
-	w.state.Store(leading)
+	if w.host != w {
+		w.state.Store(released) // it is the host that leads
+	} else if !w.hasPending() { // else it leads already, or does no more
+		w.state.Store(leading)
+	}
 	w.s.wake()
 	if isLong(req) {
 		w.release()
 	}
 	w.handle(req)
+	if w.pending.Load() {
+		w.host.queue = append(w.host.queue, w)
+		return
+	}
 	w.finish()
+	if w.host != w {
+		w.host.giveBack(w)
+	}
 }
 
 // begin notes which request the worker owes an answer.
@@ -169,7 +217,7 @@ func (w *worker) finish() {
 
 // release passes the lead on, unless somebody did already.
 func (w *worker) release() {
-	if w.state.CompareAndSwap(leading, released) {
+	if w.host.state.CompareAndSwap(leading, released) {
 		w.s.passLead()
 	}
 }
