@@ -22,7 +22,7 @@ const (
 	aheadRoom = maxRead  // bytes that are stored at once
 
 	aheadFirst = 4  // files that are stored when the pattern is seen
-	aheadMost  = 64 // files that are stored at once after a while
+	aheadMost  = 128 // files that are stored at once after a while
 	aheadSoon  = 4  // files that are stored before the reader is answered
 
 	aheadStreams = 8 // programs that are followed at the same time
