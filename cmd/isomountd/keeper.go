@@ -128,8 +128,9 @@ func (k *keeper) watch(ctx context.Context, hangups <-chan os.Signal) {
 	for {
 		select {
 		case m := <-k.messages:
-			if k.take(m); k.ready && k.stopping {
-				k.signal(syscall.SIGINT) // again does no harm
+			wasReady := k.ready
+			if k.take(m); k.ready && !wasReady && k.stopping {
+				k.signal(syscall.SIGINT) // it would not have listened before
 			}
 		case <-hangups:
 			k.log.Info("replacing the daemon", zap.Int("pid", k.child.Process.Pid))
