@@ -21,9 +21,9 @@ const (
 	smallFile = 64 << 10 // bytes up to which a file is stored ahead
 	aheadRoom = maxRead  // bytes that are stored at once
 
-	aheadFirst = 4  // files that are stored when the pattern is seen
+	aheadFirst = 4   // files that are stored when the pattern is seen
 	aheadMost  = 128 // files that are stored at once after a while
-	aheadSoon  = 4  // files that are stored before the reader is answered
+	aheadSoon  = 4   // files that are stored before the reader is answered
 
 	aheadStreams = 8 // programs that are followed at the same time
 	aheadWorkers = 2 // workers that may store at the same time

@@ -179,6 +179,7 @@ func (w *worker) read(req []byte) ([]byte, int, error) {
 		buf := out[outHeaderBytes:]
 		found := !w.pending.Load() && w.readNow(fd, at, buf)
 		if !found && w.mayPend() {
+			w.pendFD, w.pendAt = fd, at
 			w.pending.Store(true)
 			return nil, 0, nil
 		}

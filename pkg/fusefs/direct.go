@@ -53,7 +53,7 @@ func (w *worker) addExtent(e fsys.Extent) bool {
 
 // readNow reads what is in memory, and tells whether that was all.
 func (w *worker) readNow(fd int, at spot, buf []byte) bool {
-	if w.s.noReadNow.Load() {
+	if w.s.noReadNow.Load() || w.s.missing.Load() {
 		return false
 	}
 	n, e := preadv2(fd, at, buf, unix.RWF_NOWAIT)

@@ -3,13 +3,17 @@ package fusefs
 import (
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // While a short read waits for the disk, its worker may take further requests,
 // in slots of other workers that have no goroutine of their own: it runs them,
 // and is their host. The disk then has several reads to do at once, without one
 // thread having to wake another for each. Reads of a disk that is slow are left
-// to threads of their own, so that it gets as many as it can do.
+// to threads of their own, so that it gets as many as it can do. Those that are
+// pending behind one that takes very long are answered by the watchdog, once their
+// own bytes have come.
 
 const (
 	pendingMost = 4 // reads that one goroutine has pending at most
@@ -28,7 +32,7 @@ func (s *Server) initPending() {
 // kept until it does not, because there is something else to be done.
 func (w *worker) mayPend() bool {
 	h := w.host
-	return w.s.pends && !w.pending.Load() && len(h.queue) < pendingMost && h.state.Load() == leading &&
+	return w.s.pends && !w.s.noReadNow.Load() && !w.pending.Load() && len(h.queue) < pendingMost && h.state.Load() == leading &&
 		!w.s.isSlow() && w.s.waiting()
 }
 
@@ -119,6 +123,28 @@ func (s *Server) callOff(w *worker) {
 	if tid := s.leader.Load(); tid != 0 {
 		interrupt(int(tid))
 	}
+}
+
+// rescue answers a pending read whose host is stuck with something else, if its
+// bytes are in memory, and tells whether it did.
+func (s *Server) rescue(w *worker, unique uint64) bool {
+	if !w.pending.Load() {
+		return false
+	}
+	fd, at := w.pendFD, w.pendAt
+	buf, err := s.opts.Buffers.get(outHeaderBytes + at.n)
+	if err != nil {
+		return false
+	}
+	defer s.opts.Buffers.put(buf)
+	n, e := preadv2(fd, at, buf[outHeaderBytes:], unix.RWF_NOWAIT)
+	// If it is another request by now, it has another number.
+	if e != 0 || n != at.n || !w.unique.CompareAndSwap(unique, 0) {
+		return false
+	}
+	s.stats.readBytes.Add(uint64(n))
+	s.write(putHeader(buf, unique, n, 0))
+	return true
 }
 
 // hasPending tells whether the worker's goroutine owes answers to reads.

@@ -3,12 +3,14 @@ package fusefs
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
+	"github.com/isomount/isomount/pkg/fsys"
 	"github.com/isomount/isomount/pkg/fsys/fsystest"
 )
 
@@ -49,7 +51,7 @@ func pendingServer(t *testing.T, data []byte) (*kernel, *Server, uint64) {
 	if !s.pends {
 		t.Skip("reads are not kept pending on this architecture")
 	}
-	s.noReadNow.Store(true)
+	s.missing.Store(true)
 	_, entry := k.lookup(1, "file")
 	return k, s, entry.NodeId
 }
@@ -134,4 +136,54 @@ func TestPendingReadsAreAnsweredAtTheEnd(t *testing.T) {
 		}
 	}
 	within(t, "all slots are free", func() bool { return s.crowd() == 0 })
+}
+
+// stuck is a tree in which nobody finds anything until it is let go.
+type stuck struct {
+	*fsystest.Mem
+
+	entered, release chan struct{}
+}
+
+func (s *stuck) Lookup(dir fsys.Node, name []byte) (fsys.Node, fsys.Attr, error) {
+	if string(name) == "stuck" {
+		close(s.entered)
+		<-s.release
+	}
+	return s.Mem.Lookup(dir, name)
+}
+
+// A read is not to fail because its worker is busy with a place of the disk that
+// cannot be read.
+func TestPendingReadsDoNotWaitForOneThatIsStuck(t *testing.T) {
+	data := spread(1)
+	m := newTree(t, fsystest.File{Path: "file", Data: data})
+	tree := &stuck{m, make(chan struct{}), make(chan struct{})}
+	k, s := serve(t, tree, Options{LocalFile: local(localImage(t, m, -1))})
+	if !s.pends {
+		t.Skip("reads are not kept pending on this architecture")
+	}
+	release := sync.OnceFunc(func() { close(tree.release) })
+	t.Cleanup(release)
+	s.missing.Store(true)
+	_, entry := k.lookup(1, "file")
+	// The worker that takes the read sees the lookup behind it if both are there.
+	s.mu.Lock()
+	w := s.workers[0]
+	s.mu.Unlock()
+	within(t, "the worker waits", func() bool { return w.state.Load() == reading })
+	read := k.send(opRead, entry.NodeId, bytesIn(&fuse.ReadIn{Size: pageBytes}))
+	lookup := k.send(opLookup, 1, append([]byte("stuck"), 0))
+	<-tree.entered
+	unique, e, got := k.receive()
+	if unique != read || e != 0 || !bytes.Equal(got, data) {
+		t.Errorf("request %d: %v, %d bytes; want an answer to the read", unique, e, len(got))
+	}
+	release()
+	if unique, e, _ := k.receive(); unique != lookup || e != 0 {
+		t.Errorf("request %d: %v; want an answer to the lookup", unique, e)
+	}
+	if e, got := k.read(entry.NodeId, 0, pageBytes); e != 0 || !bytes.Equal(got, data) {
+		t.Errorf("the next read: %v, %d bytes", e, len(got))
+	}
 }

@@ -78,6 +78,7 @@ type Server struct {
 	called    atomic.Bool  // it is to leave
 	noReadNow atomic.Bool  // the image cannot be asked for what is in memory
 	pends     bool         // reads may be pending
+	missing   atomic.Bool  // of tests: nothing is found in memory
 	waits     atomic.Int64 // ns that a read waits for the disk, on average
 
 	stats counters

@@ -114,7 +114,7 @@ func (s *Server) judge(w *worker, age time.Duration) (stuck bool) {
 	w.release()
 	unique := w.unique.Load()
 	switch {
-	case unique == 0:
+	case unique == 0, s.rescue(w, unique):
 		return true
 	case age >= s.opts.Deadline && w.unique.CompareAndSwap(unique, 0):
 		s.stats.late.Add(1)

@@ -44,9 +44,11 @@ type worker struct {
 	near  []fsys.Neighbour
 
 	host    *worker     // whose goroutine runs it, mostly its own
-	pending atomic.Bool // its read waits for the disk
-	queue   []*worker   // of a host, those with such reads, the oldest first
-	spare   []*worker   // of a host, those that it could run
+	pending atomic.Bool // its read waits for the disk, at this place:
+	pendFD  int
+	pendAt  spot
+	queue   []*worker // of a host, those with such reads, the oldest first
+	spare   []*worker // of a host, those that it could run
 
 	pieces      []fsys.Extent // at most two
 	yieldExtent func(fsys.Extent) bool
