@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -75,8 +76,13 @@ func run(tb testing.TB, k *kernel, s *Server) {
 	go func() { done <- s.Serve() }()
 	tb.Cleanup(func() {
 		_ = k.socket.Close()
-		if err := <-done; err != nil {
-			tb.Errorf("Serve: %v", err)
+		select {
+		case err := <-done:
+			if err != nil {
+				tb.Errorf("Serve: %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			tb.Error("Serve does not end")
 		}
 	})
 }
@@ -177,10 +183,7 @@ func (k *kernel) awaitResend() {
 func (k *kernel) message() (h fuse.OutHeader, body []byte) {
 	k.t.Helper()
 	buf := make([]byte, 2<<20)
-	fds := []unix.PollFd{{Fd: int32(k.socket.Fd()), Events: unix.POLLIN}}
-	if n, err := unix.Poll(fds, 10_000); n != 1 {
-		k.t.Fatalf("no answer within 10 s (%v)", err)
-	}
+	k.await()
 	n, err := unix.Read(int(k.socket.Fd()), buf)
 	if err != nil || n < outHeaderBytes {
 		k.t.Fatalf("answer of %d bytes: %v", n, err)
@@ -190,6 +193,22 @@ func (k *kernel) message() (h fuse.OutHeader, body []byte) {
 		k.t.Fatalf("answer says it has %d bytes and has %d", h.Length, n)
 	}
 	return h, buf[outHeaderBytes:n]
+}
+
+// await waits until there is a message.
+func (k *kernel) await() {
+	k.t.Helper()
+	const long = 10 * time.Second
+	fds := []unix.PollFd{{Fd: int32(k.socket.Fd()), Events: unix.POLLIN}}
+	for end := time.Now().Add(long); time.Now().Before(end); {
+		switch n, err := unix.Poll(fds, int(long.Milliseconds())); {
+		case n == 1:
+			return
+		case err != nil && !errors.Is(err, unix.EINTR): // which Go's own signals cause
+			k.t.Fatal(err)
+		}
+	}
+	k.t.Fatalf("no answer within %v", long)
 }
 
 // ask sends a request and waits for its answer.
