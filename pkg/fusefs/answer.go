@@ -183,9 +183,14 @@ func (w *worker) read(req []byte) ([]byte, int, error) {
 			w.pending.Store(true)
 			return nil, 0, nil
 		}
-		if found || w.readWaiting(fd, at, buf) {
+		if !found {
+			found, err = w.readWaiting(fd, at, buf)
+		}
+		if found {
 			w.s.stats.readBytes.Add(uint64(at.n))
-			return out, at.n, nil
+		}
+		if found || err != nil {
+			return out, at.n, err
 		}
 	}
 	n, err := w.s.fs.ReadAt(w.s.node(in.NodeId), out[outHeaderBytes:outHeaderBytes+size], int64(in.Offset))

@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -37,15 +38,19 @@ func (w *worker) mayPend() bool {
 }
 
 // readWaiting reads what the disk was asked for by readNow, and tells whether that
-// was all. If anything else is to be done meanwhile, another worker does it.
-func (w *worker) readWaiting(fd int, at spot, buf []byte) bool {
+// was all. If anything else is to be done meanwhile, another worker does it. A place
+// that cannot be read is an error, so that the disk is not made to try it twice.
+func (w *worker) readWaiting(fd int, at spot, buf []byte) (done bool, err error) {
 	if w.s.isSlow() || !w.pending.Load() && w.s.waiting() {
 		w.release()
 	}
 	began := time.Now()
 	n, e := preadv2(fd, at, buf, 0)
 	w.s.noteWait(time.Since(began))
-	return e == 0 && n == at.n
+	if e == unix.EIO {
+		return false, fmt.Errorf("read %d bytes at offset %d of the image: %w", at.n, at.pos, e)
+	}
+	return e == 0 && n == at.n, nil
 }
 
 func (s *Server) isSlow() bool { return s.waits.Load() > int64(slowWait) }

@@ -3,7 +3,9 @@ package fusefs
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,5 +187,35 @@ func TestPendingReadsDoNotWaitForOneThatIsStuck(t *testing.T) {
 	}
 	if e, got := k.read(entry.NodeId, 0, pageBytes); e != 0 || !bytes.Equal(got, data) {
 		t.Errorf("the next read: %v, %d bytes", e, len(got))
+	}
+}
+
+// counted is a tree that counts the reads that it does itself.
+type counted struct {
+	*fsystest.Mem
+
+	reads atomic.Int32
+}
+
+func (c *counted) ReadAt(n fsys.Node, p []byte, off int64) (int, error) {
+	c.reads.Add(1)
+	return c.Mem.ReadAt(n, p, off)
+}
+
+// A drive takes long to find out that it cannot read a sector.
+func TestABadSectorIsTriedOnce(t *testing.T) {
+	f, err := os.Open("/proc/self/mem") // nothing is at the first addresses, which is EIO
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	tree := &counted{Mem: newTree(t, fsystest.File{Path: "file", Data: spread(1)})}
+	k, s := serve(t, tree, Options{LocalFile: local(f)})
+	_, entry := k.lookup(1, "file")
+	if e, _ := k.read(entry.NodeId, 0, pageBytes); e != unix.EIO {
+		t.Errorf("got %v, want EIO", e)
+	}
+	if n := tree.reads.Load(); n != 0 || s.Stats().Errors != 1 {
+		t.Errorf("tried %d times more, %d errors counted", n, s.Stats().Errors)
 	}
 }
