@@ -128,10 +128,7 @@ func (k *keeper) watch(ctx context.Context, hangups <-chan os.Signal) {
 	for {
 		select {
 		case m := <-k.messages:
-			wasReady := k.ready
-			if k.take(m); k.ready && !wasReady && k.stopping {
-				k.signal(syscall.SIGINT) // it would not have listened before
-			}
+			k.hear(m)
 		case <-hangups:
 			k.log.Info("replacing the daemon", zap.Int("pid", k.child.Process.Pid))
 			if err := k.prepare(ctx); err != nil {
@@ -158,6 +155,15 @@ func (k *keeper) watch(ctx context.Context, hangups <-chan os.Signal) {
 		case <-k.child.ended:
 			return
 		}
+	}
+}
+
+// hear does what the child asks for. One that has come up when it was to go is told
+// now: it would not have listened before.
+func (k *keeper) hear(m *notify.Message) {
+	wasReady := k.ready
+	if k.take(m); k.ready && !wasReady && k.stopping {
+		k.signal(syscall.SIGINT)
 	}
 }
 

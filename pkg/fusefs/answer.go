@@ -162,34 +162,29 @@ func (w *worker) read(req []byte) ([]byte, int, error) {
 	in := view[fuse.ReadIn](req)
 	size := clampSize(in.Size, maxRead)
 	fd, at, direct := w.spotOf(in)
-	if direct && w.ring != nil {
+	switch {
+	case !direct:
+	case w.ring != nil:
 		if out := w.ring.readNow(in.Unique, fd, at); out != nil {
 			return out, at.n, nil
 		}
 		direct = false
-	}
-	if direct && isLong(req) && at.n <= longestRead && w.splice(fd, at, in.Unique) {
-		return nil, 0, nil
+	case isLong(req):
+		if at.n <= longestRead && w.splice(fd, at, in.Unique) {
+			return nil, 0, nil
+		}
+		direct = false
 	}
 	out, err := w.outBuffer(size)
 	if err != nil {
 		return nil, 0, err
 	}
-	if direct && !isLong(req) {
-		buf := out[outHeaderBytes:]
-		found := !w.pending.Load() && w.readNow(fd, at, buf)
-		if !found && w.mayPend() {
-			w.pendFD, w.pendAt = fd, at
-			w.pending.Store(true)
+	if direct {
+		found, later, err := w.readShort(fd, at, out[outHeaderBytes:])
+		switch {
+		case later:
 			return nil, 0, nil
-		}
-		if !found {
-			found, err = w.readWaiting(fd, at, buf)
-		}
-		if found {
-			w.s.stats.readBytes.Add(uint64(at.n))
-		}
-		if found || err != nil {
+		case found || err != nil:
 			return out, at.n, err
 		}
 	}

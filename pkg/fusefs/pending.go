@@ -37,6 +37,25 @@ func (w *worker) mayPend() bool {
 		!w.s.isSlow() && w.s.waiting()
 }
 
+// readShort reads a piece of a local file. It may be that this is done later, since
+// the disk has to be waited for; or not at all, if the piece is not there.
+func (w *worker) readShort(fd int, at spot, buf []byte) (found, later bool, err error) {
+	switch {
+	case !w.pending.Load() && w.readNow(fd, at, buf):
+		found = true
+	case w.mayPend():
+		w.pendFD, w.pendAt = fd, at
+		w.pending.Store(true)
+		return false, true, nil
+	default:
+		found, err = w.readWaiting(fd, at, buf)
+	}
+	if found {
+		w.s.stats.readBytes.Add(uint64(at.n))
+	}
+	return found, false, err
+}
+
 // readWaiting reads what the disk was asked for by readNow, and tells whether that
 // was all. If anything else is to be done meanwhile, another worker does it. A place
 // that cannot be read is an error, so that the disk is not made to try it twice.
