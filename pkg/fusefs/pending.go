@@ -29,12 +29,12 @@ func (s *Server) initPending() {
 	s.pends = !s.opts.URing && s.opts.LocalFile != nil && canInterrupt()
 }
 
-// mayPend tells whether a read for which the disk has to be waited for is to be
-// kept until it does not, because there is something else to be done.
+// mayPend tells whether a read for which the disk has to be waited for may be kept
+// for later; taker then looks whether there is anything else to be done.
 func (w *worker) mayPend() bool {
 	h := w.host
 	return w.s.pends && !w.s.noReadNow.Load() && !w.pending.Load() && len(h.queue) < pendingMost && h.state.Load() == leading &&
-		!w.s.isSlow() && w.s.waiting()
+		!w.s.isSlow()
 }
 
 // readShort reads a piece of a local file. It may be that this is done later, since
