@@ -102,25 +102,3 @@ func TestMemoryOfMixedSizes(t *testing.T) {
 		}
 	}
 }
-
-// A reader that is told to gives its memory back, and goes on.
-func TestDrop(t *testing.T) {
-	const size = 8 * PageSize
-	c := newCache(t, 16<<20)
-	r, other := c.Reader(&pattern{}, size), c.Reader(&pattern{}, size)
-	mustRead(t, r, size, 0)
-	mustRead(t, other, PageSize, 0)
-	r.Drop()
-	if got := resident(t, c); got != PageSize {
-		t.Errorf("%d bytes are held, want those of the other reader", got)
-	}
-	before := r.Stats().Misses
-	mustRead(t, r, size, 0)
-	if got := r.Stats().Misses - before; got != size/PageSize {
-		t.Errorf("%d pages were fetched again, want all", got)
-	}
-	mustRead(t, other, PageSize, 0)
-	if got := other.Stats().Misses; got != 1 {
-		t.Errorf("the other reader fetched %d pages, want 1", got)
-	}
-}

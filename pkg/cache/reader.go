@@ -50,12 +50,6 @@ func (r *Reader) Close() error {
 	return nil
 }
 
-// Drop gives back the memory of all pages that the reader holds. It goes on, and
-// fetches again what it needs.
-func (r *Reader) Drop() {
-	r.cache.drop(func(e *entry) bool { return e.owner == &r.owner })
-}
-
 func (c *Cache) dropOwner(o *owner) {
 	o.closed.Store(true)
 	c.drop(func(e *entry) bool { return e.owner == o })
