@@ -103,7 +103,7 @@ func (d *disk) apple() ([]Partition, error) {
 	}
 	var found []Partition
 	for _, e := range entries {
-		p := Partition{Scheme: Apple, Number: e.Number, Type: e.Type, TypeName: appleTypes()[e.Type], Label: e.Name, Off: e.Off, Size: e.Size}
+		p := Partition{Scheme: Apple, Number: e.Number, Type: e.Type, TypeName: nameOf(appleTypes, e.Type), Label: e.Name, Off: e.Off, Size: e.Size}
 		if e.Status&appleBootable != 0 {
 			p.Flags = append(p.Flags, "bootable")
 		}

@@ -175,7 +175,7 @@ func (d *disk) gptPartition(b []byte, sector int64) (p Partition, ok bool) {
 	if kind == "00000000-0000-0000-0000-000000000000" {
 		return p, false
 	}
-	p = Partition{Scheme: GPT, Type: kind, TypeName: gptTypes()[kind], ID: id, Label: gptName(c.Bytes(72))}
+	p = Partition{Scheme: GPT, Type: kind, TypeName: nameOf(gptTypes, kind), ID: id, Label: gptName(c.Bytes(72))}
 	for _, f := range gptFlags {
 		if attributes>>f.bit&1 != 0 {
 			p.Flags = append(p.Flags, f.name)

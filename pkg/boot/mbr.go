@@ -83,7 +83,7 @@ func (d *disk) mbr() ([]Partition, error) {
 func (d *disk) mbrPartition(number int, e mbrEntry, from int64) Partition {
 	p := Partition{
 		Scheme: MBR, Number: number,
-		Type: fmt.Sprintf("0x%02x", e.kind), TypeName: mbrTypes()[e.kind],
+		Type: fmt.Sprintf("0x%02x", e.kind), TypeName: mbrTypes[e.kind],
 		Off: (from + int64(e.start)) * mbrSector, Size: int64(e.count) * mbrSector,
 	}
 	if e.flag&mbrBootable != 0 {

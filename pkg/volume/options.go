@@ -124,27 +124,27 @@ var noise = []string{
 // mounts. The error names the option and is an [ErrOption].
 func ParseOptions(list string, owner fsys.Owner) (Options, error) {
 	o := Options{Owner: owner, SBSector: -1}
+	known := options()
 	for item := range strings.SplitSeq(list, ",") {
 		item = strings.TrimSpace(item)
 		if slices.Contains(noise, item) || strings.HasPrefix(item, "x-") || strings.HasPrefix(item, "X-") {
 			continue
 		}
-		if err := o.apply(item); err != nil {
+		if err := o.apply(known, item); err != nil {
 			return Options{}, err
 		}
 	}
 	return o, o.check()
 }
 
-func (o *Options) apply(item string) error {
+func (o *Options) apply(known []option, item string) error {
 	name, value, given := strings.Cut(item, "=")
 	if name == "rw" {
 		return fmt.Errorf("%w %q: a disc cannot be written; leave it out", ErrOption, item)
 	}
-	known := options()
 	i := slices.IndexFunc(known, func(x option) bool { return x.name == name })
 	if i < 0 {
-		return fmt.Errorf("%w %q is not known; known are %s", ErrOption, item, optionNames())
+		return fmt.Errorf("%w %q is not known; known are %s", ErrOption, item, optionNames(known))
 	}
 	switch x := known[i]; {
 	case x.value == hasValue && value == "":
@@ -167,8 +167,7 @@ func (o *Options) check() error {
 	return nil
 }
 
-func optionNames() string {
-	known := options()
+func optionNames(known []option) string {
 	names := make([]string, len(known))
 	for i, x := range known {
 		names[i] = x.name
