@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/isomount/isomount/pkg/binfmt"
 )
 
 // A disc is a UDF volume under construction. Tests put descriptors where they
@@ -108,7 +110,7 @@ func tagged(ident uint16, location uint32, body []byte) []byte {
 	le := binary.LittleEndian
 	le.PutUint16(b, ident)
 	le.PutUint16(b[2:], 3)
-	le.PutUint16(b[8:], crc16(body))
+	le.PutUint16(b[8:], binfmt.CRC16(body))
 	le.PutUint16(b[10:], uint16(len(body)))
 	le.PutUint32(b[12:], location)
 	b[4] = tagChecksum(b)

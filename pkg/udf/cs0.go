@@ -3,6 +3,8 @@ package udf
 import (
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/isomount/isomount/pkg/binfmt"
 )
 
 // Compression identifiers of OSTA compressed Unicode (UDF 2.1.1). The last two
@@ -178,7 +180,7 @@ func isDots(name, ext []byte) bool {
 // the bytes as they are, and so do we, for the same names.
 func appendCRC(dst, id []byte) []byte {
 	const hex = "0123456789ABCDEF"
-	v := crc16(id)
+	v := binfmt.CRC16(id)
 	return append(dst, '#', hex[v>>12], hex[v>>8&15], hex[v>>4&15], hex[v&15])
 }
 

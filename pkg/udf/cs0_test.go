@@ -5,6 +5,8 @@ import (
 	"testing"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/isomount/isomount/pkg/binfmt"
 )
 
 // cs0 encodes a name with 8 or 16 bits a character, as it needs.
@@ -83,7 +85,7 @@ func TestNames(t *testing.T) {
 
 func hexCRC(id string) string {
 	const hex = "0123456789ABCDEF"
-	v := slowCRC([]byte(id))
+	v := binfmt.CRC16([]byte(id)) // which has a test of its own
 	return string([]byte{hex[v>>12], hex[v>>8&15], hex[v>>4&15], hex[v&15]})
 }
 

@@ -52,7 +52,7 @@ func parseFID(b []byte) (d fid, size int) {
 	nUse := int(c.U16LE())                            // RBP 36
 	size = (fidSize + nUse + nIdent + 3) &^ 3
 	tagOK := (version == 2 || version == 3) && checksum == tagChecksum(b)
-	if !tagOK && (crcSize != size || size > len(b) || crc != crc16(b[tagSize:size])) {
+	if !tagOK && (crcSize != size || size > len(b) || crc != binfmt.CRC16(b[tagSize:size])) {
 		return fid{}, 0 // neither the tag nor the rest is right
 	}
 	if size <= len(b) {

@@ -380,7 +380,7 @@ func TestDamagedEntries(t *testing.T) {
 			b := d.bytes(a)[:2048]
 			tt.damage(b)
 			if tt.name != "CRC" { // the rest must be found without its help
-				le.PutUint16(b[8:], crc16(b[16:16+le.Uint16(b[10:])]))
+				le.PutUint16(b[8:], binfmt.CRC16(b[16:16+le.Uint16(b[10:])]))
 				if tt.name != "tag checksum" {
 					b[4] = tagChecksum(b)
 				}

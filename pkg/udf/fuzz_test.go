@@ -60,7 +60,7 @@ func mend(b []byte, n int) {
 		block := b[at : at+512]
 		t := tag{crcLen: uint16(block[10]) | uint16(block[11])<<8}
 		if end := tagSize + int(t.crcLen); end <= len(block) {
-			crc := crc16(block[tagSize:end])
+			crc := binfmt.CRC16(block[tagSize:end])
 			block[8], block[9] = byte(crc), byte(crc>>8)
 		}
 		block[4] = tagChecksum(block)
@@ -280,7 +280,7 @@ func patchLogical(d *disc, off int, b []byte) {
 			if block := d.img[at*2048:][:2048]; block[0] == tagLogical && block[1] == 0 {
 				copy(block[off:], b)
 				n := int(block[10]) | int(block[11])<<8
-				crc := crc16(block[tagSize : tagSize+n])
+				crc := binfmt.CRC16(block[tagSize : tagSize+n])
 				block[8], block[9] = byte(crc), byte(crc>>8)
 				block[4] = tagChecksum(block)
 			}

@@ -68,7 +68,7 @@ func tagChecksum(b []byte) uint8 {
 // that reaches over the end of b cannot be checked and passes, as in Linux.
 func (t *tag) checkCRC(b []byte, off int64) error {
 	n := tagSize + int(t.crcLen)
-	if n > len(b) || crc16(b[tagSize:n]) == t.crc {
+	if n > len(b) || binfmt.CRC16(b[tagSize:n]) == t.crc {
 		return nil
 	}
 	return binfmt.Corrupt(off, "descriptor %d with a wrong CRC", t.ident)

@@ -2,10 +2,11 @@ package master
 
 import (
 	"encoding/binary"
-	"sync"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/isomount/isomount/pkg/binfmt"
 )
 
 // Descriptor tags (ECMA-167 3/7.2.1, 4/7.2.1).
@@ -40,7 +41,7 @@ func (u *udfPlan) seal(d []byte, id uint16, block uint32) []byte {
 	le.PutUint16(d[0:], id)
 	le.PutUint16(d[2:], version)
 	le.PutUint16(d[6:], 1) // serial number
-	le.PutUint16(d[8:], crc16(d[tagLen:]))
+	le.PutUint16(d[8:], binfmt.CRC16(d[tagLen:]))
 	le.PutUint16(d[10:], uint16(len(d)-tagLen))
 	le.PutUint32(d[12:], block)
 	d[4] = 0
@@ -50,31 +51,6 @@ func (u *udfPlan) seal(d []byte, id uint16, block uint32) []byte {
 	}
 	d[4] = sum
 	return d
-}
-
-// crcTable is, once crcOnce was done, that of the polynomial of ITU-T V.41
-// (ECMA-167 3/7.2.6).
-var (
-	crcOnce  sync.Once
-	crcTable [256]uint16
-)
-
-func makeCRCTable() {
-	for i := range crcTable {
-		c := uint16(i) << 8
-		for range 8 {
-			c = c<<1 ^ 0x1021*(c>>15)
-		}
-		crcTable[i] = c
-	}
-}
-
-func crc16(p []byte) (crc uint16) {
-	crcOnce.Do(makeCRCTable)
-	for _, b := range p {
-		crc = crc<<8 ^ crcTable[byte(crc>>8)^b]
-	}
-	return crc
 }
 
 // A udfWriter appends fields in disc order.

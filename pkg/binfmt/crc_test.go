@@ -1,4 +1,4 @@
-package udf
+package binfmt
 
 import (
 	"math/rand/v2"
@@ -23,8 +23,8 @@ func slowCRC(b []byte) uint16 {
 
 func TestCRC16(t *testing.T) {
 	// The example of UDF 6.5.
-	if got, want := crc16([]byte{0x70, 0x6a, 0x77}), uint16(0x3299); got != want {
-		t.Errorf("crc16 of the example = %#04x, want %#04x", got, want)
+	if got, want := CRC16([]byte{0x70, 0x6a, 0x77}), uint16(0x3299); got != want {
+		t.Errorf("CRC16 of the example = %#04x, want %#04x", got, want)
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, 100)
@@ -32,8 +32,8 @@ func TestCRC16(t *testing.T) {
 		for i := range n {
 			b[i] = byte(rnd.Uint32())
 		}
-		if got, want := crc16(b[:n]), slowCRC(b[:n]); got != want {
-			t.Errorf("crc16 of %d bytes = %#04x, want %#04x", n, got, want)
+		if got, want := CRC16(b[:n]), slowCRC(b[:n]); got != want {
+			t.Errorf("CRC16 of %d bytes = %#04x, want %#04x", n, got, want)
 		}
 	}
 }
@@ -43,6 +43,6 @@ func BenchmarkCRC16(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		crc16(data)
+		CRC16(data)
 	}
 }

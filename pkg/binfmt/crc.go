@@ -1,11 +1,12 @@
-package udf
+package binfmt
 
 import "sync"
 
 // crcTables holds, once crcOnce was done, the CRC of ECMA-167 1/7.2.6
 // (polynomial 0x1021, initial value 0, high bit first) for one byte followed by
-// 0 to 7 zero bytes, so that eight bytes are taken in one step. It costs 4 KiB and makes the check of a
-// file entry four times faster than one byte at a time.
+// 0 to 7 zero bytes, so that eight bytes are
+// taken in one step. It costs 4 KiB and makes the check of a file entry of UDF four
+// times faster than one byte at a time.
 var (
 	crcOnce   sync.Once
 	crcTables [8][256]uint16
@@ -32,8 +33,9 @@ func makeCRCTables() {
 	}
 }
 
-// crc16 is the descriptor CRC (ECMA-167 3/7.2.6).
-func crc16(b []byte) uint16 {
+// CRC16 returns the checksum of ITU-T V.41 over b, which is that of the descriptors
+// of UDF (ECMA-167 3/7.2.6).
+func CRC16(b []byte) uint16 {
 	var crc uint16
 	crcOnce.Do(makeCRCTables)
 	t := &crcTables
